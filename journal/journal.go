@@ -1,0 +1,96 @@
+// Package journal is the durable log: one ordered sequence of events, appended at the end and read with a cursor.
+//
+// There are two of them with the same behaviour, which package journaltest asserts: [Memory] for tests, and [JetStream]
+// on a NATS server in the process or reached by URL.
+package journal
+
+import (
+	"context"
+	"time"
+
+	"tidings"
+)
+
+// Journal is one ordered, durable log of events.
+//
+// All methods may be called from many goroutines. After Close they return an error of kind tidings.ErrUnavailable.
+type Journal interface {
+	// Append stores the events in the order given and returns once they are as durable as the journal's mode says.
+	// Either all of them are stored or the error tells why none is; an event whose Key was seen within the
+	// deduplication window is not stored again, and its result is the first one's position. Concurrent calls share
+	// commits. No reader sees an event before its Append is about to return.
+	//
+	// Append sets Position in its own copy, takes over the Payload without copying it, and fills a zero Time with the
+	// time of the call. Errors: ErrInvalid, ErrTooLarge (a payload over the limit), ErrUnavailable.
+	Append(ctx context.Context, events ...tidings.Event) ([]Appended, error)
+
+	// Read returns, in order, at most max events after the position that match one of the patterns (every event if
+	// there are none), and the position up to which that answer is complete: it may lie behind the last event
+	// returned, never before it, and equals after only if nothing came later. Read does not wait.
+	//
+	// It returns a *tidings.GapError if events after the position that match are not kept any more, if the position
+	// is of another epoch, or if it lies after the head.
+	Read(ctx context.Context, after tidings.Position, patterns []tidings.Pattern, max int) ([]tidings.Event, tidings.Position, error)
+
+	// Head returns the position of the last durable event. In an empty journal its Offset is 0 or that of the last
+	// event that was removed.
+	Head() tidings.Position
+
+	// Oldest returns the position to read after in order to get every event that is kept.
+	Oldest() tidings.Position
+
+	// At returns the position to read after in order to get the events appended at or after t: Oldest if t is before
+	// all of them, Head if it is after.
+	At(ctx context.Context, t time.Time) (tidings.Position, error)
+
+	// Last returns the last event of the topic, or an error of kind ErrNotFound.
+	Last(ctx context.Context, topic tidings.Topic) (tidings.Event, error)
+
+	// Topics returns the topics that have an event and match the pattern, with the number of events kept, sorted.
+	Topics(ctx context.Context, pattern tidings.Pattern) ([]TopicInfo, error)
+
+	// Mark returns the Mark of the last event that publisher appended with one, or "" if there is none. It outlives
+	// the event's own retention.
+	Mark(ctx context.Context, publisher string) (string, error)
+
+	// Notify asks for a non-blocking send on ch whenever Head has moved; ch has a buffer of one. The function
+	// returned ends it.
+	Notify(ch chan<- struct{}) (stop func())
+
+	// Stats returns figures for /status and /metrics.
+	Stats() Stats
+
+	// Close commits what is under way and closes the store. It is safe to call twice.
+	Close() error
+}
+
+// Appended is the result of appending one event.
+type Appended struct {
+	Position  tidings.Position
+	Duplicate bool // the Key had been seen: Position is the first one's
+}
+
+// TopicInfo describes a topic that has events.
+type TopicInfo struct {
+	Topic  tidings.Topic
+	Events uint64 // number kept
+}
+
+// Stats are figures of a journal at one moment.
+type Stats struct {
+	Events     uint64        // kept
+	Bytes      uint64        // taken by them in the store
+	Appended   uint64        // since opening
+	Duplicates uint64        // refused by Key since opening
+	Commits    uint64        // groups written since opening
+	CommitTime time.Duration // spent in them
+	Durability string        // fsync, interval or memory
+}
+
+// Retention says how long the events below a prefix are kept. Of several rules the one with the longest prefix that
+// covers a topic holds for it.
+type Retention struct {
+	Prefix tidings.Topic // "" for every topic; otherwise the topic itself and all below it
+	Age    time.Duration // 0: no limit
+	Bytes  int64         // 0: no limit; the oldest go first
+}
