@@ -82,6 +82,12 @@ func (e *Event) Validate() error {
 	return nil
 }
 
+// Appended is the result of appending one event to the journal.
+type Appended struct {
+	Position  Position
+	Duplicate bool // the Key had been seen: Position is the first one's
+}
+
 // Kind says what an event does to the item it names.
 type Kind uint8
 

@@ -22,7 +22,7 @@ type Journal interface {
 	//
 	// Append sets Position in its own copy, takes over the Payload without copying it, and fills a zero Time with the
 	// time of the call. Errors: ErrInvalid, ErrTooLarge (a payload over the limit), ErrUnavailable.
-	Append(ctx context.Context, events ...tidings.Event) ([]Appended, error)
+	Append(ctx context.Context, events ...tidings.Event) ([]tidings.Appended, error)
 
 	// Read returns, in order, at most max events after the position that match one of the patterns (every event if
 	// there are none), and the position up to which that answer is complete: it may lie behind the last event
@@ -60,14 +60,12 @@ type Journal interface {
 	// Stats returns figures for /status and /metrics.
 	Stats() Stats
 
+	// Bucket opens a named set of registry entries (tokens, accounts, nodes), which has the journal's durability and is
+	// seen by every process on the same store. Names are [a-z0-9_-]+.
+	Bucket(ctx context.Context, name string) (Bucket, error)
+
 	// Close commits what is under way and closes the store. It is safe to call twice.
 	Close() error
-}
-
-// Appended is the result of appending one event.
-type Appended struct {
-	Position  tidings.Position
-	Duplicate bool // the Key had been seen: Position is the first one's
 }
 
 // TopicInfo describes a topic that has events.
@@ -93,4 +91,16 @@ type Retention struct {
 	Prefix tidings.Topic // "" for every topic; otherwise the topic itself and all below it
 	Age    time.Duration // 0: no limit
 	Bytes  int64         // 0: no limit; the oldest go first
+}
+
+// Bucket is a small set of named values beside the log, in the same store. Keys are 1 to 255 bytes of any valid UTF-8.
+type Bucket interface {
+	// Put stores the value under the key.
+	Put(ctx context.Context, key string, value []byte) error
+	// Delete removes the key; one that is not there is no error.
+	Delete(ctx context.Context, key string) error
+	// Watch calls f for every entry and, until ctx ends, for every change made by any process, with a nil value for a
+	// key that was deleted. It returns once f has been called for all that was there; later calls come from another
+	// goroutine, one at a time. A change made through this Bucket has reached f when Put or Delete returns.
+	Watch(ctx context.Context, f func(key string, value []byte)) error
 }
