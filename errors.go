@@ -61,10 +61,14 @@ type Error struct {
 	Err    error // the cause, if it is another error
 }
 
-// Errorf returns an *Error of the given kind. A %w verb makes its operand the cause.
+// Errorf returns an *Error of the given kind. A %w verb makes its operand the cause; of several, all are.
 func Errorf(kind ErrorKind, format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Kind: kind, Detail: err.Error(), Err: errors.Unwrap(err)}
+	cause := errors.Unwrap(err)
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		cause = errors.Join(many.Unwrap()...)
+	}
+	return &Error{Kind: kind, Detail: err.Error(), Err: cause}
 }
 
 // Error returns the detail.

@@ -72,36 +72,44 @@ func (p Pattern) Match(t Topic) bool {
 	if p.text == "" || t == "" {
 		return false
 	}
+	if p.text == string(t) { // a topic has no glob characters, so a pattern that is equal to one has none either
+		return true
+	}
 	return matchSegs(p.segs, string(t))
 }
 
-// matchSegs matches the segments against a path that is empty or begins with a slash.
+// matchSegs matches the segments against a path that is empty or begins with a slash. It goes back to the last ** only:
+// every other segment takes exactly one of the path's, so what an earlier ** could take instead leads nowhere new. Each
+// segment of the pattern therefore meets each of the path at most once, and the whole costs at most the product of the
+// two lengths, whatever the pattern.
 func matchSegs(segs []string, path string) bool {
-	for i, g := range segs {
-		if g == "**" {
-			if i == len(segs)-1 {
-				return true
-			}
-			for {
-				if matchSegs(segs[i+1:], path) {
+	star, mark := -1, "" // where to go on after a mismatch: behind the last **, at the path it has not yet taken
+	gi := 0
+	for path != "" {
+		if gi < len(segs) {
+			if segs[gi] == "**" {
+				if gi == len(segs)-1 {
 					return true
 				}
-				if path == "" {
-					return false
-				}
-				_, path = cutSeg(path)
+				gi++
+				star, mark = gi, path
+				continue
+			}
+			if seg, rest := cutSeg(path); segs[gi] == seg || matchGlob(segs[gi], seg) {
+				gi, path = gi+1, rest
+				continue
 			}
 		}
-		if path == "" {
+		if star < 0 {
 			return false
 		}
-		var seg string
-		seg, path = cutSeg(path)
-		if !matchGlob(g, seg) {
-			return false
-		}
+		_, mark = cutSeg(mark)
+		gi, path = star, mark
 	}
-	return path == ""
+	for gi < len(segs) && segs[gi] == "**" {
+		gi++
+	}
+	return gi == len(segs)
 }
 
 // cutSeg splits "/a/b" into "a" and "/b".
@@ -113,21 +121,38 @@ func cutSeg(path string) (seg, rest string) {
 	return path, ""
 }
 
-// matchGlob matches one segment. It backtracks to the last * only, so its cost is at most the product of the lengths.
+// matchGlob matches one segment. It goes back to the last * only, so its cost is at most the product of the lengths.
 func matchGlob(g, s string) bool {
 	star, mark := -1, 0 // where to go on after a mismatch: behind the last *, at the text it has not yet taken
 	gi, si := 0, 0
 	for si < len(s) {
 		if gi < len(g) {
-			if g[gi] == '*' {
-				star, mark = gi+1, si
-				gi++
+			c := g[gi]
+			if c == '*' {
+				if gi++; gi == len(g) {
+					return true
+				}
+				if c = g[gi]; isPlain(c) { // go to where the text may go on
+					i := strings.IndexByte(s[si:], c)
+					if i < 0 {
+						return false
+					}
+					si += i
+				}
+				star, mark = gi, si
 				continue
 			}
-			r, n := utf8.DecodeRuneInString(s[si:])
-			if ok, next := matchOne(g, gi, r); ok {
-				gi, si = next, si+n
-				continue
+			if isPlain(c) {
+				if c == s[si] {
+					gi, si = gi+1, si+1
+					continue
+				}
+			} else {
+				r, n := utf8.DecodeRuneInString(s[si:])
+				if ok, next := matchOne(g, gi, r); ok {
+					gi, si = next, si+n
+					continue
+				}
 			}
 		}
 		if star < 0 {
@@ -142,6 +167,9 @@ func matchGlob(g, s string) bool {
 	}
 	return gi == len(g)
 }
+
+// isPlain reports whether c stands for itself: an ASCII character that begins no element of a glob.
+func isPlain(c byte) bool { return c < utf8.RuneSelf && c != '*' && c != '?' && c != '[' }
 
 // matchOne matches one character against the element of g at gi and returns where the next element begins.
 func matchOne(g string, gi int, r rune) (ok bool, next int) {

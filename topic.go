@@ -37,32 +37,38 @@ func (t Topic) Segments() []string {
 }
 
 // TopicOfNode returns the topic that stands for a PubSub node (XEP-0060 section 4.2, any string): the node itself where
-// it is a topic's path, else the one-segment topic /~ followed by the node's percent-encoding.
+// it is a topic's path, else the one-segment topic /~ followed by the node's percent-encoding. No two nodes share a
+// topic: a path that is already the encoding of another node is encoded once more. It returns an Error of kind
+// ErrInvalid for a node that is empty, is not UTF-8 or whose encoding passes the limits of a topic.
 func TopicOfNode(node string) (Topic, error) {
-	if t, err := ParseTopic(node); err == nil && !strings.HasPrefix(node, "/~") {
-		return t, nil
+	if t, err := ParseTopic(node); err == nil {
+		if _, encoded := t.encodedNode(); !encoded {
+			return t, nil
+		}
 	}
 	if node == "" || !utf8.ValidString(node) {
 		return "", Errorf(ErrInvalid, "a node name is not empty and is valid UTF-8")
 	}
-	const hex = "0123456789ABCDEF"
-	b := []byte("/~")
-	for i := range len(node) {
-		c := node[i]
-		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
-			b = append(b, c)
-		} else {
-			b = append(b, '%', hex[c>>4], hex[c&15])
-		}
+	if len(node) >= MaxSegmentBytes {
+		return "", Errorf(ErrInvalid, "a node name that is no topic has %d bytes and may have %d when percent-encoded", len(node), MaxSegmentBytes-1)
 	}
-	return ParseTopic(string(b))
+	return ParseTopic(encodeNode(node))
 }
 
 // Node returns the PubSub node that the topic stands for; the inverse of TopicOfNode.
 func (t Topic) Node() string {
+	if node, ok := t.encodedNode(); ok {
+		return node
+	}
+	return string(t)
+}
+
+// encodedNode returns the node whose encoding t is. A topic that only looks like one is no encoding: one that encodeNode
+// would have written otherwise, and the encoding of a path that stands for itself.
+func (t Topic) encodedNode() (node string, ok bool) {
 	enc, ok := strings.CutPrefix(string(t), "/~")
-	if !ok || strings.Contains(enc, "/") {
-		return string(t)
+	if !ok || enc == "" || strings.Contains(enc, "/") {
+		return "", false
 	}
 	b := make([]byte, 0, len(enc))
 	for i := 0; i < len(enc); i++ {
@@ -71,18 +77,39 @@ func (t Topic) Node() string {
 			continue
 		}
 		if i+2 >= len(enc) {
-			return string(t)
+			return "", false
 		}
 		hi, lo := unhex(enc[i+1]), unhex(enc[i+2])
 		if hi < 0 || lo < 0 {
-			return string(t)
+			return "", false
 		}
 		b = append(b, byte(hi<<4|lo))
 		i += 2
 	}
-	// A topic that only looks like an encoded node is its own node.
-	if back, err := TopicOfNode(string(b)); err != nil || back != t {
-		return string(t)
+	node = string(b)
+	if !utf8.ValidString(node) || encodeNode(node) != string(t) {
+		return "", false
+	}
+	if p, err := ParseTopic(node); err == nil {
+		if _, encoded := p.encodedNode(); !encoded {
+			return "", false
+		}
+	}
+	return node, true
+}
+
+// encodeNode returns /~ and the percent-encoding of the node: every byte but the unreserved characters of RFC 3986
+// section 2.3.
+func encodeNode(node string) string {
+	const hex = "0123456789ABCDEF"
+	b := append(make([]byte, 0, 2+3*len(node)), "/~"...)
+	for i := range len(node) {
+		c := node[i]
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
+			b = append(b, c)
+		} else {
+			b = append(b, '%', hex[c>>4], hex[c&15])
+		}
 	}
 	return string(b)
 }
