@@ -1,0 +1,139 @@
+// Command capture runs a wiki of its own and records, byte for byte, the datagrams of its change feeds in all four
+// dialects: json, xml, irc and rc. The files it writes are those in recentchange/testdata/capture.
+//
+//	go run ./interop/capture -out recentchange/testdata/capture -rounds 3
+//
+// A file is a sequence of datagrams in order of arrival, each behind its length as four bytes, big-endian.
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"tidings/interop/mediawiki"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("capture", flag.ContinueOnError)
+	out := flags.String("out", ".", "directory to write to")
+	rounds := flags.Int("rounds", 3, "rounds of changes, about seventy each")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "tidings-capture-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+
+	var feeds mediawiki.Feeds
+	recorders := []*recorder{{name: "json", addr: &feeds.JSON}, {name: "xml", addr: &feeds.XML},
+		{name: "irc", addr: &feeds.IRC}, {name: "rc", addr: &feeds.RC}}
+	var running sync.WaitGroup
+	for _, r := range recorders {
+		if err := r.listen(); err != nil {
+			return err
+		}
+		running.Go(r.run)
+	}
+	err = drive(ctx, dir, feeds, *rounds)
+	for _, r := range recorders {
+		r.stop()
+	}
+	running.Wait()
+	if err != nil {
+		return err
+	}
+	for _, r := range recorders {
+		if r.err != nil {
+			return fmt.Errorf("capture: %s: %w", r.name, r.err)
+		}
+		if err := os.WriteFile(filepath.Join(*out, r.name+".datagrams"), r.file, 0o644); err != nil {
+			return err
+		}
+		fmt.Printf("%s: %d datagrams, %d bytes, the largest %d\n", r.name, r.datagrams, len(r.file), r.largest)
+	}
+	return nil
+}
+
+func drive(ctx context.Context, dir string, feeds mediawiki.Feeds, rounds int) error {
+	w, err := mediawiki.Start(ctx, dir, feeds)
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	script, err := w.NewScript(ctx)
+	if err != nil {
+		return err
+	}
+	for range rounds {
+		if err := script.Round(ctx); err != nil {
+			return err
+		}
+	}
+	version, err := mediawiki.Version()
+	if err != nil {
+		return err
+	}
+	fmt.Println("mediawiki", version)
+	return nil
+}
+
+// recorder keeps the datagrams of one socket.
+type recorder struct {
+	name string
+	addr *string
+	conn *net.UDPConn
+
+	file               []byte
+	datagrams, largest int
+	err                error
+}
+
+func (r *recorder) listen() (err error) {
+	if r.conn, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
+		return err
+	}
+	*r.addr = r.conn.LocalAddr().String()
+	return r.conn.SetReadBuffer(4 << 20)
+}
+
+// run records until the deadline that stop sets.
+func (r *recorder) run() {
+	defer r.conn.Close()
+	b := make([]byte, 64<<10)
+	for {
+		n, err := r.conn.Read(b)
+		if err != nil {
+			if e, ok := err.(net.Error); !ok || !e.Timeout() {
+				r.err = err
+			}
+			return
+		}
+		r.file = binary.BigEndian.AppendUint32(r.file, uint32(n))
+		r.file = append(r.file, b[:n]...)
+		r.datagrams++
+		r.largest = max(r.largest, n)
+	}
+}
+
+// stop gives run a second to read what is in the socket: the wiki has sent everything by the time it is called.
+func (r *recorder) stop() { r.conn.SetReadDeadline(time.Now().Add(time.Second)) }
