@@ -146,7 +146,7 @@ func (s *Script) languages(ctx context.Context) {
 		{"حديقة الدار", "صفحة عن الماء والظل", "ماء."},
 		{"גינה קטנה", "‏כיוון הפוך, עם סימן‎", "עגבניות."},
 		{"🌻 Sunflower 🌱", "emoji: 👩🏽‍🌾 🐝 𝔊𝔞𝔯𝔡𝔢𝔫", "Yellow."},
-		{"ÀÉÎÕÜ ßþð ñ", "Latin-1: ¡¿«»§ and a soft­hyphen, an nbsp\u00a0here", "Letters."},
+		{"ÀÉÎÕÜ ßþð ñ", "Latin-1: ¡¿«»§ and a soft\u00adhyphen, an nbsp\u00a0here", "Letters."},
 	} {
 		s.edit(ctx, s.admin, s.title(p.title), p.summary, p.text)
 	}
