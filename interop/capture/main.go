@@ -44,14 +44,16 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer os.RemoveAll(dir)
 
-	var feeds mediawiki.Feeds
-	recorders := []*recorder{{name: "json", addr: &feeds.JSON}, {name: "xml", addr: &feeds.XML},
-		{name: "irc", addr: &feeds.IRC}, {name: "rc", addr: &feeds.RC}}
+	var feeds []mediawiki.Feed
+	var recorders []*recorder
 	var running sync.WaitGroup
-	for _, r := range recorders {
-		if err := r.listen(); err != nil {
+	for _, d := range []mediawiki.Dialect{mediawiki.JSON, mediawiki.XML, mediawiki.IRC, mediawiki.RC} {
+		r, err := newRecorder(d)
+		if err != nil {
 			return err
 		}
+		recorders = append(recorders, r)
+		feeds = append(feeds, mediawiki.Feed{Dialect: d, Addr: r.conn.LocalAddr().String()})
 		running.Go(r.run)
 	}
 	err = drive(ctx, dir, feeds, *rounds)
@@ -64,18 +66,18 @@ func run(ctx context.Context, args []string) error {
 	}
 	for _, r := range recorders {
 		if r.err != nil {
-			return fmt.Errorf("capture: %s: %w", r.name, r.err)
+			return fmt.Errorf("capture: %s: %w", r.dialect, r.err)
 		}
-		if err := os.WriteFile(filepath.Join(*out, r.name+".datagrams"), r.file, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(*out, string(r.dialect)+".datagrams"), r.file, 0o644); err != nil {
 			return err
 		}
-		fmt.Printf("%s: %d datagrams, %d bytes, the largest %d\n", r.name, r.datagrams, len(r.file), r.largest)
+		fmt.Printf("%s: %d datagrams, %d bytes, the largest %d\n", r.dialect, r.datagrams, len(r.file), r.largest)
 	}
 	return nil
 }
 
-func drive(ctx context.Context, dir string, feeds mediawiki.Feeds, rounds int) error {
-	w, err := mediawiki.Start(ctx, dir, feeds)
+func drive(ctx context.Context, dir string, feeds []mediawiki.Feed, rounds int) error {
+	w, err := mediawiki.Start(ctx, dir, feeds...)
 	if err != nil {
 		return err
 	}
@@ -99,21 +101,20 @@ func drive(ctx context.Context, dir string, feeds mediawiki.Feeds, rounds int) e
 
 // recorder keeps the datagrams of one socket.
 type recorder struct {
-	name string
-	addr *string
-	conn *net.UDPConn
+	dialect mediawiki.Dialect
+	conn    *net.UDPConn
 
 	file               []byte
 	datagrams, largest int
 	err                error
 }
 
-func (r *recorder) listen() (err error) {
-	if r.conn, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
-		return err
+func newRecorder(d mediawiki.Dialect) (*recorder, error) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, err
 	}
-	*r.addr = r.conn.LocalAddr().String()
-	return r.conn.SetReadBuffer(4 << 20)
+	return &recorder{dialect: d, conn: conn}, conn.SetReadBuffer(4 << 20)
 }
 
 // run records until the deadline that stop sets.

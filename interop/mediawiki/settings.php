@@ -1,5 +1,5 @@
 
-# --- Added by the interop suite. __FEEDS__ and the other names in double underscores are filled in before use. ---
+# --- Added by the interop suite ---
 $wgRCFeeds = [];
 __FEEDS__
 $wgCdnServers = [ '127.0.0.1' ]; # so that X-Forwarded-For gives each anonymous editor an address of its own
@@ -22,9 +22,9 @@ $wgGroupPermissions['user']['changetags'] = true;
 
 # A third feed beside those of the core: each saved change as the element <rc> that the API lists it as, with the id of
 # the wiki in its last attribute. This is the datagram of the extension XMLRC, which Debian does not package.
-$interopRcAddress = '__RC__';
-if ( $interopRcAddress !== '' ) {
-	$wgHooks['RecentChange_save'][] = static function ( RecentChange $rc ) use ( $interopRcAddress ) {
+$interopAddresses = [ __RC__];
+if ( $interopAddresses ) {
+	$wgHooks['RecentChange_save'][] = static function ( RecentChange $rc ) use ( $interopAddresses ) {
 		$row = (object)$rc->getAttributes();
 		$row->rc_comment_text = $row->rc_comment;
 		$row->rc_comment_data = $row->rc_comment_cid = null;
@@ -53,9 +53,11 @@ if ( $interopRcAddress !== '' ) {
 			'BC' => [ 'nobool', 'no*', 'nosub' ],
 			'Types' => [ 'ArmorKVP' => '_name' ],
 		] ), 0 );
-		[ $host, $port ] = explode( ':', $interopRcAddress );
 		$socket = socket_create( AF_INET, SOCK_DGRAM, SOL_UDP );
-		socket_sendto( $socket, trim( $xml ), strlen( trim( $xml ) ), 0, $host, (int)$port );
+		foreach ( $interopAddresses as $address ) {
+			[ $host, $port ] = explode( ':', $address );
+			socket_sendto( $socket, trim( $xml ), strlen( trim( $xml ) ), 0, $host, (int)$port );
+		}
 		socket_close( $socket );
 	};
 }

@@ -44,12 +44,21 @@ var ErrNotInstalled = errors.New("mediawiki: the Debian packages mediawiki, php-
 //go:embed settings.php
 var settings string
 
-// Feeds are the addresses, HOST:PORT over UDP, that the wiki sends each change to in one dialect; an empty one is off.
-type Feeds struct {
-	JSON string // JSONRCFeedFormatter
-	XML  string // XMLRCFeedFormatter
-	IRC  string // IRCColourfulRCFeedFormatter, with Channel and a tab before each line
-	RC   string // the element <rc>, as the extension XMLRC sends it
+// Dialect is one of the forms in which a wiki announces its changes.
+type Dialect string
+
+// The dialects.
+const (
+	JSON Dialect = "json" // JSONRCFeedFormatter
+	XML  Dialect = "xml"  // XMLRCFeedFormatter
+	IRC  Dialect = "irc"  // IRCColourfulRCFeedFormatter, with Channel and a tab before each line
+	RC   Dialect = "rc"   // the element <rc>, as the extension XMLRC sends it
+)
+
+// Feed says where the wiki sends each change to, HOST:PORT over UDP, and in which dialect.
+type Feed struct {
+	Dialect Dialect
+	Addr    string
 }
 
 // Wiki is a running wiki.
@@ -63,7 +72,7 @@ type Wiki struct {
 }
 
 // Start installs a wiki below dir, which has to be empty or missing, and starts it. ctx bounds the installation only.
-func Start(ctx context.Context, dir string, feeds Feeds) (*Wiki, error) {
+func Start(ctx context.Context, dir string, feeds ...Feed) (*Wiki, error) {
 	if _, err := os.Stat(tree + "/includes"); err != nil {
 		return nil, ErrNotInstalled
 	}
@@ -90,7 +99,7 @@ func Version() (string, error) {
 }
 
 // install makes a tree of links into Debian's, so that the settings can be the wiki's own.
-func (w *Wiki) install(ctx context.Context, feeds Feeds) error {
+func (w *Wiki) install(ctx context.Context, feeds []Feed) error {
 	root := filepath.Join(w.dir, "root", ScriptPath)
 	for _, d := range []string{root, root + "/images", root + "/cache", w.dir + "/db"} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -119,24 +128,30 @@ func (w *Wiki) install(ctx context.Context, feeds Feeds) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(feeds.fill(settings))
+	_, err = f.WriteString(withFeeds(settings, feeds))
 	return errors.Join(err, f.Close())
 }
 
-// fill writes the feeds into the settings.
-func (f Feeds) fill(s string) string {
-	var b strings.Builder
-	for _, feed := range []struct{ name, addr, suffix, formatter string }{
-		{"json", f.JSON, "", "JSONRCFeedFormatter"},
-		{"xml", f.XML, "", "XMLRCFeedFormatter"},
-		{"irc", f.IRC, "/" + Channel + `\t`, "IRCColourfulRCFeedFormatter"},
-	} {
-		if feed.addr != "" {
-			fmt.Fprintf(&b, "$wgRCFeeds['%s'] = [ 'uri' => \"udp://%s%s\", 'formatter' => '%s',\n"+
-				"\t'add_interwiki_prefix' => false, 'omit_bots' => false ];\n", feed.name, feed.addr, feed.suffix, feed.formatter)
+// withFeeds fills the feeds into the settings.
+func withFeeds(s string, feeds []Feed) string {
+	var core, rc strings.Builder
+	for i, f := range feeds {
+		formatter, prefix := "", ""
+		switch f.Dialect {
+		case JSON:
+			formatter = "JSONRCFeedFormatter"
+		case XML:
+			formatter = "XMLRCFeedFormatter"
+		case IRC:
+			formatter, prefix = "IRCColourfulRCFeedFormatter", "/"+Channel+`\t`
+		case RC:
+			fmt.Fprintf(&rc, "'%s', ", f.Addr)
+			continue
 		}
+		fmt.Fprintf(&core, "$wgRCFeeds['%s%d'] = [ 'uri' => \"udp://%s%s\", 'formatter' => '%s',\n"+
+			"\t'add_interwiki_prefix' => false, 'omit_bots' => false ];\n", f.Dialect, i, f.Addr, prefix, formatter)
 	}
-	return strings.NewReplacer("__FEEDS__\n", b.String(), "__RC__", f.RC).Replace(s[strings.Index(s, "\n$wgRCFeeds"):])
+	return strings.NewReplacer("__FEEDS__\n", core.String(), "__RC__", rc.String()).Replace(s)
 }
 
 // serve starts PHP's web server and waits until the wiki answers. One process, because the workers of
