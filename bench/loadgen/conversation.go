@@ -1,0 +1,103 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// A conversation is a blocking exchange on a descriptor, used for the handshake of a subscriber. A protocol that needs
+// a second connection for it (Socket.IO 0.9) opens one with dial.
+type conversation struct {
+	fd  int
+	buf []byte // received and not yet consumed; what is left after the handshake is scanned for events
+}
+
+// handshakeSeconds bounds each read of a handshake.
+const handshakeSeconds = 30
+
+// dial opens subscriber i's connection to addr from one of sources addresses 127.0.0.2 and up, so that one address has
+// neither too few ports nor too many connections. rcvbuf sets the receive buffer in bytes if it is not 0.
+func dial(addr netip.AddrPort, i, sources, rcvbuf int) (*conversation, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	if err := connect(fd, addr, i, sources, rcvbuf); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &conversation{fd: fd}, nil
+}
+
+func connect(fd int, addr netip.AddrPort, i, sources, rcvbuf int) error {
+	if addr.Addr().IsLoopback() && sources > 0 {
+		// Without this option bind would reserve a port for all destinations; with it connect chooses one for this.
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+			return fmt.Errorf("IP_BIND_ADDRESS_NO_PORT: %w", err)
+		}
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: sourceAddr(i, sources)}); err != nil {
+			return fmt.Errorf("bind: %w", err)
+		}
+	}
+	if rcvbuf > 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, rcvbuf); err != nil {
+			return fmt.Errorf("SO_RCVBUF: %w", err)
+		}
+	}
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: handshakeSeconds}); err != nil {
+		return fmt.Errorf("SO_RCVTIMEO: %w", err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}); err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	return nil
+}
+
+// sourceAddr spreads subscribers evenly over 127.0.0.2, 127.0.0.3, ...
+func sourceAddr(i, sources int) [4]byte {
+	n := 1 + i%sources
+	return [4]byte{127, 0, byte(n / 250), byte(1 + n%250)}
+}
+
+// send writes all of s.
+func (c *conversation) send(s string) error {
+	for b := []byte(s); len(b) > 0; {
+		n, err := unix.Write(c.fd, b)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// until reads until mark has been received, and consumes and returns everything up to its end.
+func (c *conversation) until(mark string) (string, error) {
+	chunk := make([]byte, 4096)
+	for {
+		if i := bytes.Index(c.buf, []byte(mark)); i >= 0 {
+			seen := string(c.buf[:i+len(mark)])
+			c.buf = c.buf[i+len(mark):]
+			return seen, nil
+		}
+		n, err := unix.Read(c.fd, chunk)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("waiting for %q: %w; received %.200q", mark, err, c.buf)
+		}
+		if n == 0 {
+			return "", fmt.Errorf("waiting for %q: the server closed; received %.200q", mark, c.buf)
+		}
+		c.buf = append(c.buf, chunk[:n]...)
+	}
+}

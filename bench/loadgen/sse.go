@@ -1,0 +1,47 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// sse subscribes with a GET and the Accept header of an EventSource (HTML section 9.2).
+type sse struct {
+	host, path, headers, await string
+}
+
+func newSSE(o *options) (protocol, error) {
+	if !strings.HasPrefix(o.path, "/") {
+		return nil, fmt.Errorf("-path %q has to begin with a slash", o.path)
+	}
+	p := &sse{host: o.addr, path: o.path, await: o.await}
+	for _, h := range o.headers {
+		p.headers += h + "\r\n"
+	}
+	return p, nil
+}
+
+func (p *sse) subscribe(c *conversation, topic int) error {
+	err := c.send("GET " + expand(p.path, topic) + " HTTP/1.1\r\nHost: " + p.host + "\r\nAccept: text/event-stream\r\n" +
+		p.headers + "\r\n")
+	if err != nil {
+		return err
+	}
+	head, err := c.until("\r\n\r\n")
+	if err != nil {
+		return err
+	}
+	status, rest, _ := strings.Cut(head, "\r\n")
+	if f := strings.Fields(status); len(f) < 2 || f[1] != "200" {
+		return fmt.Errorf("the server answered %q", status)
+	}
+	if !strings.Contains(strings.ToLower(rest), "content-type: text/event-stream") {
+		return fmt.Errorf("the answer is no event stream: %.300q", rest)
+	}
+	if p.await != "" {
+		_, err = c.until(p.await)
+	}
+	return err
+}
