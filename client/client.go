@@ -1,0 +1,312 @@
+// Package client talks to a Tidings server from Go: it reads streams of events, publishes, and asks for topics, status
+// and tokens.
+//
+//	c, err := client.New("http://127.0.0.1:8080")
+//	…
+//	pattern, err := tidings.ParsePattern("/recentchange/*.wikipedia.org")
+//	…
+//	for e, err := range c.Events(ctx, []tidings.Pattern{pattern}, client.Live) {
+//		if gap := (*tidings.GapError)(nil); errors.As(err, &gap) {
+//			log.Print(err) // events between gap.Asked and gap.Oldest are lost; the stream goes on
+//			continue
+//		}
+//		if err != nil {
+//			return err
+//		}
+//		fmt.Println(e.Topic, string(e.Payload))
+//	}
+//
+// Streams are Server-Sent Events (WHATWG HTML, section 9.2). They reconnect by themselves, go on after the last event
+// they have seen, and say where that was not possible. Errors carry a tidings.ErrorKind, so errors.Is(err,
+// tidings.ErrForbidden) works as on the server.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"tidings"
+)
+
+// Defaults of the options.
+const (
+	DefaultKeepalive  = 15 * time.Second
+	DefaultRetry      = 2 * time.Second
+	DefaultMaxBackoff = time.Minute
+	DefaultTimeout    = 30 * time.Second
+	DefaultAttempts   = 5
+	DefaultMaxMessage = 16 << 20 // bytes
+)
+
+// maxAnswer bounds an answer that is not a stream, in bytes.
+const maxAnswer = 64 << 20
+
+// Client is a client of one server. Its methods may be called from many goroutines.
+type Client struct {
+	base       *url.URL
+	http       *http.Client
+	token      string
+	keepalive  time.Duration
+	retry      time.Duration
+	maxBackoff time.Duration
+	timeout    time.Duration
+	attempts   int
+	maxMessage int
+	notify     func(Notice)
+}
+
+// Option changes a default of New.
+type Option func(*Client)
+
+// WithToken sends the token with every request to the server (RFC 6750 section 2.1), and to no other server.
+func WithToken(token string) Option { return func(c *Client) { c.token = token } }
+
+// WithHTTPClient uses h. It must have no Timeout, which would end streams.
+func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h } }
+
+// WithKeepalive tells at which interval the server sends keepalives; a stream on which nothing came for three of them is
+// taken for dead.
+func WithKeepalive(d time.Duration) Option { return func(c *Client) { c.keepalive = d } }
+
+// WithBackoff sets the waiting time before the first reconnection, until the server tells its own with the field retry,
+// and the most that is added to it. The n-th wait of a row of failures is retry plus a random part of min(most, retry·2ⁿ).
+func WithBackoff(retry, most time.Duration) Option {
+	return func(c *Client) { c.retry, c.maxBackoff = retry, most }
+}
+
+// WithTimeout bounds each request that is not a stream.
+func WithTimeout(d time.Duration) Option { return func(c *Client) { c.timeout = d } }
+
+// WithAttempts bounds how often Publish sends an event that is not acknowledged.
+func WithAttempts(n int) Option { return func(c *Client) { c.attempts = n } }
+
+// WithMaxMessage bounds one message of a stream, in bytes. A longer one ends the stream with an error of kind
+// tidings.ErrTooLarge.
+func WithMaxMessage(n int) Option { return func(c *Client) { c.maxMessage = n } }
+
+// WithNotify calls f, from the goroutine that reads the stream, whenever a stream has been connected or lost.
+func WithNotify(f func(Notice)) Option { return func(c *Client) { c.notify = f } }
+
+// Notice tells what happened to the connection of a stream. It is information: nothing is lost unless the stream yields
+// a *tidings.GapError.
+type Notice struct {
+	URL  string        // of the stream
+	Err  error         // why the connection was lost or not made; nil: it is connected
+	Wait time.Duration // until the next attempt
+}
+
+// New returns a client of the server at baseURL, such as http://127.0.0.1:8080. It does not connect.
+func New(baseURL string, opts ...Option) (*Client, error) {
+	u, err := url.Parse(baseURL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, tidings.Errorf(tidings.ErrInvalid, "client: %q is not the URL of a server: want one such as http://127.0.0.1:8080", baseURL)
+	}
+	u.RawQuery, u.Fragment = "", ""
+	c := &Client{
+		base: u, http: &http.Client{}, keepalive: DefaultKeepalive, retry: DefaultRetry, maxBackoff: DefaultMaxBackoff,
+		timeout: DefaultTimeout, attempts: DefaultAttempts, maxMessage: DefaultMaxMessage, notify: func(Notice) {},
+	}
+	for _, o := range opts {
+		o(c)
+	}
+	return c, nil
+}
+
+// StatusError is an answer that refuses the request. Its kind is found with errors.Is or tidings.KindOf.
+type StatusError struct {
+	Status     int    // the HTTP status code
+	Detail     string // what the server says is wrong
+	RetryAfter time.Duration
+	gap        *tidings.GapError
+}
+
+// Error returns the status and the detail.
+func (e *StatusError) Error() string {
+	if e.Detail == "" {
+		return fmt.Sprintf("the server answered %d %s", e.Status, http.StatusText(e.Status))
+	}
+	return fmt.Sprintf("the server answered %d %s: %s", e.Status, http.StatusText(e.Status), e.Detail)
+}
+
+// Unwrap returns the kind of error that the status stands for and, for 410, the *tidings.GapError.
+func (e *StatusError) Unwrap() error {
+	if e.gap != nil {
+		return e.gap
+	}
+	switch e.Status {
+	case http.StatusUnauthorized:
+		return tidings.ErrUnauthenticated
+	case http.StatusForbidden:
+		return tidings.ErrForbidden
+	case http.StatusNotFound:
+		return tidings.ErrNotFound
+	case http.StatusConflict, http.StatusPreconditionFailed:
+		return tidings.ErrConflict
+	case http.StatusGone:
+		return tidings.ErrGap
+	case http.StatusRequestEntityTooLarge:
+		return tidings.ErrTooLarge
+	case http.StatusTooManyRequests:
+		return tidings.ErrRateLimited
+	}
+	if e.Status >= 400 && e.Status < 500 {
+		return tidings.ErrInvalid
+	}
+	return tidings.ErrUnavailable
+}
+
+// passing reports whether the same request may succeed later.
+func (e *StatusError) passing() bool {
+	switch e.Status {
+	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// refused reads the answer that refuses a request.
+func refused(resp *http.Response) *StatusError {
+	e := &StatusError{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now())}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // what came is enough
+	var p struct {
+		Title, Detail string
+		Asked, Oldest *tidings.Position
+	}
+	if err := json.Unmarshal(body, &p); err == nil { // RFC 9457; EventStreams' own errors have the same members
+		e.Detail = p.Detail
+		if e.Detail == "" {
+			e.Detail = p.Title
+		}
+		if p.Oldest != nil && resp.StatusCode == http.StatusGone {
+			e.gap = &tidings.GapError{Oldest: *p.Oldest}
+			if p.Asked != nil {
+				e.gap.Asked = *p.Asked
+			}
+		}
+	}
+	return e
+}
+
+// retryAfter reads Retry-After (RFC 9110 section 10.2.3) as a duration from now, at most an hour.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	v := h.Get("Retry-After")
+	d := time.Duration(0)
+	if s, err := strconv.ParseUint(v, 10, 31); err == nil {
+		d = time.Duration(s) * time.Second
+	} else if t, err := http.ParseTime(v); err == nil {
+		d = t.Sub(now)
+	}
+	return min(max(d, 0), time.Hour)
+}
+
+// backoff returns how long to wait after the n-th failure in a row, counted from 0: base, and full jitter on top of it.
+func backoff(base, most time.Duration, n int) time.Duration {
+	span := most
+	if n < 30 {
+		span = min(most, base<<n)
+	}
+	return base + rand.N(max(span, 1))
+}
+
+// sleep waits; it returns early, with the cause, when ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// topicPath returns the path of the topic's resource, each segment percent-encoded.
+func topicPath(t tidings.Topic) string {
+	var b strings.Builder
+	b.WriteString("/topics")
+	for _, seg := range t.Segments() {
+		b.WriteString("/" + url.PathEscape(seg))
+	}
+	return b.String()
+}
+
+// at returns the address of a path on the server.
+func (c *Client) at(path string, query url.Values) *url.URL {
+	u := *c.base
+	u.RawPath = strings.TrimSuffix(u.EscapedPath(), "/") + path
+	u.Path, _ = url.PathUnescape(u.RawPath) // what topicPath and the constants of this package write decodes
+	u.RawQuery = query.Encode()
+	return &u
+}
+
+// authorize adds the token, if the request is to the client's own server.
+func (c *Client) authorize(req *http.Request) {
+	if c.token != "" && req.URL.Scheme == c.base.Scheme && req.URL.Host == c.base.Host {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+}
+
+// call sends one request with its own time limit and returns the answer, its body read, or a *StatusError.
+func (c *Client) call(ctx context.Context, method string, u *url.URL, header http.Header, body []byte) (*http.Response, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, tidings.Errorf(tidings.ErrInvalid, "client: %w", err)
+	}
+	req.Header.Set("Accept", "application/json")
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	c.authorize(req)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, nil, unreachable(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return nil, nil, refused(resp)
+	}
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, nil, unreachable(err)
+	}
+	if len(answer) > maxAnswer {
+		return nil, nil, tidings.Errorf(tidings.ErrTooLarge, "client: the answer has more than %d bytes", maxAnswer)
+	}
+	return resp, answer, nil
+}
+
+// unreachable wraps a failure of the network, or of the one who asked to stop.
+func unreachable(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("client: %w", err)
+	}
+	return tidings.Errorf(tidings.ErrUnavailable, "client: %w", err)
+}
+
+// get asks for JSON.
+func (c *Client) get(ctx context.Context, path string, query url.Values, v any) error {
+	_, body, err := c.call(ctx, http.MethodGet, c.at(path, query), nil, nil)
+	if err != nil {
+		return err
+	}
+	return decode(path, body, v)
+}
+
+func decode(path string, body []byte, v any) error {
+	if err := json.Unmarshal(body, v); err != nil {
+		return tidings.Errorf(tidings.ErrUnavailable, "client: the answer of %s is not what a Tidings server says: %w", path, err)
+	}
+	return nil
+}

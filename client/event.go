@@ -1,0 +1,149 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"iter"
+	"mime"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"tidings"
+)
+
+// Event is one event as a reader gets it.
+type Event struct {
+	Position    tidings.Position
+	Topic       tidings.Topic
+	ID          string // of the item; publishing it again is a new version of it
+	Time        time.Time
+	Kind        tidings.Kind
+	ContentType string
+	Payload     []byte // empty for a retraction
+}
+
+// Filter lets through the events whose payload has the value in the field, such as wiki=enwiki for recent changes.
+// Filters of one field are alternatives, those of different fields all have to hold.
+type Filter struct{ Field, Value string }
+
+// reserved are the query parameters of /subscribe that name no field.
+var reserved = []string{"since", "limit", "format", "topic", "filter", "item", "match", "lastEventId", "lastEventID"}
+
+// Events reads the events whose topic matches one of the patterns, in the order of the journal, each once. See Stream
+// for how it reconnects and which errors end it: all but a *tidings.GapError.
+func (c *Client) Events(ctx context.Context, patterns []tidings.Pattern, from From, filters ...Filter) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		ref, err := SubscribePath(patterns, filters...)
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		for m, err := range c.Stream(ctx, ref, from) {
+			if err != nil {
+				if !yield(Event{}, err) {
+					return
+				}
+				continue
+			}
+			if m.Type != "message" {
+				continue
+			}
+			e, err := ParseEvent(m.Data)
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// SubscribePath returns the path and query of the stream that Events reads, for Stream. Errors are of kind
+// tidings.ErrInvalid.
+func SubscribePath(patterns []tidings.Pattern, filters ...Filter) (string, error) {
+	if len(patterns) == 0 {
+		return "", tidings.Errorf(tidings.ErrInvalid, "client: no pattern is given: /** is for every topic")
+	}
+	q := url.Values{}
+	for _, p := range patterns {
+		if p.IsZero() {
+			return "", tidings.Errorf(tidings.ErrInvalid, "client: the zero Pattern matches nothing")
+		}
+		q.Add("topic", p.String())
+	}
+	for _, f := range filters {
+		if f.Field == "" || slices.Contains(reserved, f.Field) {
+			return "", tidings.Errorf(tidings.ErrInvalid, "client: %q is not a field to filter by", f.Field)
+		}
+		q.Add(f.Field, f.Value)
+	}
+	return "/subscribe?" + q.Encode(), nil
+}
+
+// ParseEvent parses an event in its envelope, a CloudEvent 1.0 in JSON as /subscribe and the JSON lists have it. Errors
+// are of kind tidings.ErrInvalid.
+func ParseEvent(envelope []byte) (Event, error) {
+	bad := func(why string, args ...any) (Event, error) {
+		return Event{}, tidings.Errorf(tidings.ErrInvalid, "client: an event from the server: "+why, args...)
+	}
+	var in struct {
+		SpecVersion     string           `json:"specversion"`
+		ID              string           `json:"id"`
+		Source          string           `json:"source"`
+		Type            string           `json:"type"`
+		Time            time.Time        `json:"time"`
+		DataContentType string           `json:"datacontenttype"`
+		Data            json.RawMessage  `json:"data"`
+		DataBase64      *string          `json:"data_base64"`
+		Position        tidings.Position `json:"position"`
+	}
+	if err := json.Unmarshal(envelope, &in); err != nil {
+		return bad("%w", err)
+	}
+	if in.SpecVersion != "1.0" {
+		return bad("it is of CloudEvents version %q and not 1.0", in.SpecVersion)
+	}
+	e := Event{Position: in.Position, ID: in.ID, Time: in.Time, ContentType: in.DataContentType}
+	path, ok := strings.CutPrefix(in.Source, "/topics")
+	if !ok {
+		return bad("its source %q is no topic", in.Source)
+	}
+	path, err := url.PathUnescape(path)
+	if err != nil {
+		return bad("its source: %w", err)
+	}
+	if e.Topic, err = tidings.ParseTopic(path); err != nil {
+		return bad("its source: %w", err)
+	}
+	kind, ok := strings.CutPrefix(in.Type, "tidings.")
+	if e.Kind, err = tidings.ParseKind(kind); err != nil || !ok || kind == "" {
+		return bad("its type is %q", in.Type)
+	}
+	switch {
+	case in.DataBase64 != nil:
+		if e.Payload, err = base64.StdEncoding.DecodeString(*in.DataBase64); err != nil {
+			return bad("its data_base64: %w", err)
+		}
+	case len(in.Data) > 0 && in.Data[0] == '"' && !isJSON(e.ContentType):
+		var s string
+		if err := json.Unmarshal(in.Data, &s); err != nil {
+			return bad("its data: %w", err)
+		}
+		e.Payload = []byte(s)
+	default:
+		e.Payload = bytes.Clone(in.Data)
+	}
+	return e, nil
+}
+
+// isJSON reports whether data of the media type stands in the envelope as it is (CloudEvents JSON format 1.0.2, section
+// 3.1); an envelope that names no type has JSON.
+func isJSON(contentType string) bool {
+	if contentType == "" {
+		return true
+	}
+	typ, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (strings.HasSuffix(typ, "/json") || strings.HasSuffix(typ, "+json"))
+}
