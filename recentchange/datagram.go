@@ -41,19 +41,19 @@ func cutPrefix(payload []byte) (prefix, body []byte) {
 	case '{', '<', '\x03':
 		return nil, payload
 	}
-	line, _, _ := bytes.Cut(payload, []byte("\n"))
+	line, _, lines := bytes.Cut(payload, []byte("\n"))
 	i := bytes.IndexAny(line, "{<\x03")
 	switch {
 	case i > 0 && line[i] == '\x03':
 		return bytes.TrimRight(line[:i], " \t"), payload[i:]
 	case i > 0 && line[i-1] == ' ':
 		prefix = line[:i-1]
-	case i < 0 && bytes.HasSuffix(line, []byte(" ")):
+	case i < 0 && lines && bytes.HasSuffix(line, []byte(" ")):
 		prefix = line[:len(line)-1] // core XML begins with a line feed
 	default:
 		return nil, payload
 	}
-	if bytes.Count(payload, []byte("\n")) == 0 {
+	if !lines {
 		return prefix, payload[i:]
 	}
 	full := payload[:len(prefix)+1]

@@ -232,7 +232,7 @@ func TestTopicAndKey(t *testing.T) {
 		{RecentChange{Wiki: Some("w"), ServerName: Some("[::1]")}, "/recentchange/w", ""},
 		{RecentChange{Wiki: Some("a/b"), ServerName: Some("..")}, "", ""},
 		{RecentChange{}, "", ""},
-		{RecentChange{Wiki: Some("w"), ID: Null[int64](), LogID: Some[int64](3), Timestamp: Some[int64](9), User: Some("U")}, "/recentchange/w", "log/w/3/9/d00c0fe8"},
+		{RecentChange{Wiki: Some("w"), ID: Null[int64](), LogID: Some[int64](3), Timestamp: Some[int64](9), User: Some("U")}, "/recentchange/w", "log/w/3/9/d00c09b0"},
 		{RecentChange{Wiki: Some("w"), LogID: Some[int64](0), Timestamp: Some[int64](9)}, "/recentchange/w", ""},
 	} {
 		got, err := test.rc.Topic()

@@ -22,26 +22,18 @@ func (rc *RecentChange) decodeIRC(prefix, body []byte) error {
 	}
 	l := ircLine{rest: string(body)}
 	l.want("\x0314[[")
-	if l.accept("\x033") || l.accept("\x0303") {
+	if l.want("\x0307", "\x037", "\x0303", "\x033") >= 2 {
 		l.until(":\x0307", ":\x037")
-	} else if !l.accept("\x0307") {
-		l.want("\x037")
 	}
 	title := l.until("\x0314]]")
-	if !l.accept("\x034 ") {
-		l.want("\x0304 ")
-	}
+	l.want("\x034 ", "\x0304 ")
 	flags := l.until("\x0310 ")
-	if !l.accept("\x0302") {
-		l.want("\x032")
-	}
+	l.want("\x0302", "\x032")
 	address := l.until("\x03 ")
-	l.star()
-	if !l.accept("\x0303") {
-		l.want("\x033")
-	}
+	l.want("\x035*\x03 ", "\x0305*\x03 ")
+	l.want("\x0303", "\x033")
 	user := l.until("\x03 ")
-	l.star()
+	l.want("\x035*\x03 ", "\x0305*\x03 ")
 	size := l.until(" \x0310")
 	comment, ended := strings.CutSuffix(l.rest, "\x03")
 	switch {
@@ -77,20 +69,24 @@ type ircLine struct {
 	failed bool
 }
 
-func (l *ircLine) accept(s string) bool {
-	rest, ok := strings.CutPrefix(l.rest, s)
-	l.rest = rest
-	return ok
-}
-
-func (l *ircLine) want(s string) {
-	if l.failed || l.accept(s) {
-		return
+// want goes on after the first of the given texts that the rest begins with, and returns its index.
+func (l *ircLine) want(texts ...string) int {
+	if l.failed {
+		return -1
+	}
+	for i, s := range texts {
+		if rest, ok := strings.CutPrefix(l.rest, s); ok {
+			l.rest = rest
+			return i
+		}
 	}
 	l.failed = true
-	if strings.HasPrefix(s, l.rest) {
-		l.rest = ""
+	for _, s := range texts {
+		if strings.HasPrefix(s, l.rest) {
+			l.rest = ""
+		}
 	}
+	return -1
 }
 
 // until returns what stands before the first of the given texts and goes on after it.
@@ -106,12 +102,6 @@ func (l *ircLine) until(ends ...string) string {
 	}
 	l.failed, l.rest = true, ""
 	return ""
-}
-
-func (l *ircLine) star() {
-	if !l.accept("\x035*\x03 ") {
-		l.want("\x0305*\x03 ")
-	}
 }
 
 // ircLog fills in a log entry, whose title is Special:Log/TYPE in the wiki's language and whose comment holds the action's

@@ -95,7 +95,7 @@ func jsonError(err error) error {
 		return fail(Truncated, "the JSON ends too early")
 	}
 	if errors.As(err, &syntax) {
-		if strings.Contains(syntax.Err.Error(), "UTF-8") {
+		if msg := syntax.Err.Error(); strings.Contains(msg, "UTF-8") || strings.Contains(msg, "surrogate") {
 			return fail(InvalidUTF8, "invalid UTF-8 or half of a surrogate pair at byte %d", syntax.ByteOffset)
 		}
 		return fail(Malformed, "%v at byte %d", syntax.Err, syntax.ByteOffset)

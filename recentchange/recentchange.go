@@ -13,7 +13,6 @@ package recentchange
 
 import (
 	"hash/fnv"
-	"mime"
 	"strconv"
 	"strings"
 	"time"
@@ -35,18 +34,14 @@ func IsRecentChange(contentType string) bool { return dialect(contentType) != ""
 
 // dialect returns the constant that contentType names, or "".
 func dialect(contentType string) string {
-	switch contentType {
-	case TypeJSON, TypeXML, TypeRC, TypeIRC, TypeEventStreams:
-		return contentType
+	t, _, _ := strings.Cut(contentType, ";")
+	t = strings.TrimSpace(t)
+	for _, d := range [...]string{TypeJSON, TypeEventStreams, TypeXML, TypeRC, TypeIRC} {
+		if strings.EqualFold(t, d) {
+			return d
+		}
 	}
-	if !strings.Contains(contentType, "mediawiki") && !strings.Contains(contentType, "MediaWiki") {
-		return ""
-	}
-	t, _, err := mime.ParseMediaType(contentType) // lower-cases the type
-	if err != nil || t == contentType {
-		return ""
-	}
-	return dialect(t)
+	return ""
 }
 
 // The types of change that MediaWiki core makes. Extensions make others, whose type is a number in decimal, such as 142.

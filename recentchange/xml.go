@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -170,15 +171,24 @@ func (rc *RecentChange) decodeXML(body []byte) error {
 		}
 	}
 	for _, a := range n.attrs {
-		if _, known := fieldOf([]byte(a.Name.Local)); !known {
-			rc.Extra = append(rc.Extra, Member{Name: unmangle(a.Name.Local), Value: JSON(appendString(nil, a.Value))})
+		f, known := fieldOf([]byte(a.Name.Local))
+		switch {
+		case !known:
+			err = rc.addExtra(a.Name.Local, JSON(appendString(nil, a.Value)))
+		case f < numFields && (rc.pair(f) != nil || f == fLogParams):
+			err = badField(f)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	for _, k := range n.kids {
 		f, known := fieldOf([]byte(k.name))
 		switch p := rc.pair(f); {
 		case !known:
-			rc.Extra = append(rc.Extra, Member{Name: unmangle(k.name), Value: JSON(k.appendJSON(nil))})
+			if err := rc.addExtra(k.name, JSON(k.appendJSON(nil))); err != nil {
+				return err
+			}
 		case p != nil:
 			var pr Pair
 			if pr.Old, err = k.number("old"); err != nil {
@@ -197,9 +207,28 @@ func (rc *RecentChange) decodeXML(body []byte) error {
 			*p = Some(pr)
 		case f == fLogParams:
 			rc.LogParams = Some(JSON(k.appendJSON(nil)))
+		default:
+			return fail(BadField, "there is an element <%s>", k.name)
 		}
 	}
 	rc.restore()
+	return nil
+}
+
+// addExtra keeps what the model does not know. A name that would be another member's once unmangled stays as it is.
+func (rc *RecentChange) addExtra(name string, v JSON) error {
+	taken := func(name string) bool {
+		_, known := fieldOf([]byte(name))
+		return known || slices.ContainsFunc(rc.Extra, func(m Member) bool { return m.Name == name })
+	}
+	plain := unmangle(name)
+	if taken(plain) {
+		plain = name
+	}
+	if taken(plain) {
+		return fail(Malformed, "there are two members of one name")
+	}
+	rc.Extra = append(rc.Extra, Member{Name: plain, Value: v})
 	return nil
 }
 
