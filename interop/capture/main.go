@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command capture runs a wiki of its own and records, byte for byte, the datagrams of its change feeds in all four
 // dialects: json, xml, irc and rc. The files it writes are those in recentchange/testdata/capture.
 //

@@ -1,3 +1,5 @@
+//go:build linux
+
 package mediawiki
 
 import (
@@ -49,6 +51,12 @@ func (s *Script) Round(ctx context.Context) error {
 		}
 	}
 	return s.wiki.RunJobs(ctx)
+}
+
+// Page makes one page.
+func (s *Script) Page(ctx context.Context, title string) error {
+	s.edit(ctx, s.admin, title, "", "That is all.")
+	return s.err
 }
 
 // title gives a page of this round a name of its own.
@@ -130,6 +138,7 @@ func (s *Script) pages(ctx context.Context) {
 	// The same text again is no change and gives no event.
 	s.edit(ctx, s.robot, title, "nothing new", "Turn it, said the robot twice.", "bot", "1")
 	s.edit(ctx, s.admin, title, strings.Repeat("A long story about worms, told twice — ", 20), "Worms.")
+	s.edit(ctx, s.admin, title, "references as text: &amp; &quot; &lt;i&gt;", "Worms!")
 	s.edit(ctx, s.admin, "Talk:"+title, "", "How many? ~~~~", "section", "new", "sectiontitle", "Worms?")
 	s.edit(ctx, s.admin, "Template:"+s.title("Seed"), "a template", "{{{name|?}}}")
 	s.edit(ctx, s.admin, "Project:"+s.title("About the paths"), "project page", "Gravel.")

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package mediawiki runs a wiki of its own: Debian's MediaWiki with SQLite under PHP's built-in web server, in a
 // directory that can be thrown away, with its change feeds pointed wherever the caller wants them. A script of varied
 // changes is made through the wiki's action API.
@@ -71,13 +73,20 @@ type Wiki struct {
 	exited chan struct{}
 }
 
+// Installed returns ErrNotInstalled, or nil if Start has what it needs.
+func Installed() error {
+	_, err := os.Stat(tree + "/includes")
+	_, phpErr := exec.LookPath("php")
+	if err != nil || phpErr != nil {
+		return ErrNotInstalled
+	}
+	return nil
+}
+
 // Start installs a wiki below dir, which has to be empty or missing, and starts it. ctx bounds the installation only.
 func Start(ctx context.Context, dir string, feeds ...Feed) (*Wiki, error) {
-	if _, err := os.Stat(tree + "/includes"); err != nil {
-		return nil, ErrNotInstalled
-	}
-	if _, err := exec.LookPath("php"); err != nil {
-		return nil, ErrNotInstalled
+	if err := Installed(); err != nil {
+		return nil, err
 	}
 	w := &Wiki{dir: dir, exited: make(chan struct{})}
 	if err := w.install(ctx, feeds); err != nil {
