@@ -195,13 +195,8 @@ func ParseScopes(ss []string) ([]tidings.Scope, error) {
 		}
 		scopes = append(scopes, sc)
 	}
-	return sortScopes(scopes), nil
-}
-
-func sortScopes(scopes []tidings.Scope) []tidings.Scope {
-	scopes = slices.Clone(scopes)
 	slices.SortFunc(scopes, func(a, b tidings.Scope) int { return strings.Compare(a.String(), b.String()) })
-	return slices.CompactFunc(scopes, func(a, b tidings.Scope) bool { return a.String() == b.String() })
+	return slices.CompactFunc(scopes, func(a, b tidings.Scope) bool { return a.String() == b.String() }), nil
 }
 
 // shorten cuts what somebody sent to a length that fits a message.

@@ -122,11 +122,15 @@ func (p *Policy) OnChange(f func()) (stop func()) {
 	}
 }
 
-// Create makes a token with the scopes that expires after ttl, or never if ttl is 0. The token is returned here and
-// nowhere again: the store has its digest only. Errors: ErrInvalid, or the store's.
-func (p *Policy) Create(ctx context.Context, name string, scopes []tidings.Scope, ttl time.Duration) (id, token string, err error) {
+// Create makes a token with the scopes, in the form that ParseScope takes, that expires after ttl, or never if ttl is 0.
+// The token is returned here and nowhere again: the store has its digest only. Errors: ErrInvalid, or the store's.
+func (p *Policy) Create(ctx context.Context, name string, scopes []string, ttl time.Duration) (id, token string, err error) {
+	parsed, err := ParseScopes(scopes)
+	if err != nil {
+		return "", "", err
+	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	i := Info{Name: name, Scopes: sortScopes(scopes), Created: now}
+	i := Info{Name: name, Scopes: parsed, Created: now}
 	if ttl < 0 {
 		return "", "", tidings.Errorf(tidings.ErrInvalid, "a token cannot expire before it is made")
 	}
@@ -184,6 +188,13 @@ func (p *Policy) List() []Info {
 		return strings.Compare(a.ID, b.ID)
 	})
 	return list
+}
+
+// Each calls f for each token of List, for those who may not import this package. A zero time in expires means never.
+func (p *Policy) Each(f func(id, name string, scopes []tidings.Scope, created, expires time.Time)) {
+	for _, i := range p.List() {
+		f(i.ID, i.Name, i.Scopes, i.Created, i.Expires)
+	}
 }
 
 // Authenticate returns the actor that the token stands for, of kind Token and named by the token's id. Errors are of
