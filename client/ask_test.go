@@ -29,7 +29,7 @@ func TestNew(t *testing.T) {
 
 func TestParseEvent(t *testing.T) {
 	when := time.Date(2026, 1, 31, 12, 0, 0, 500, time.UTC)
-	head := `{"specversion":"1.0","id":"i","source":"/topics/a/%C3%A9%20%25","type":"tidings.publish","time":"2026-01-31T12:00:00.0000005Z","position":"5f3a9c01-7",`
+	head := `{"specversion":"1.0","id":"i","source":"/topics/a/%C3%A9%20%25","topic":"/a/é %","type":"tidings.publish","time":"2026-01-31T12:00:00.0000005Z","position":"5f3a9c01-7",`
 	for _, tc := range []struct{ in, typ, payload string }{
 		{`"datacontenttype":"application/json","data":{"a": 1}}`, "application/json", `{"a": 1}`},
 		{`"datacontenttype":"application/json","data":"text"}`, "application/json", `"text"`},
@@ -49,23 +49,29 @@ func TestParseEvent(t *testing.T) {
 			t.Errorf("%s: %+v", tc.in, e)
 		}
 	}
-	e, err := client.ParseEvent([]byte(`{"specversion":"1.0","id":"i","source":"/topics/a","type":"tidings.retract","time":"2026-01-31T12:00:00Z","position":"5f3a9c01-8"}`))
+	e, err := client.ParseEvent([]byte(`{"specversion":"1.0","id":"i","source":"/topics/a","topic":"/a","type":"tidings.retract","time":"2026-01-31T12:00:00Z","position":"5f3a9c01-8"}`))
 	if err != nil || e.Kind != tidings.Retract || len(e.Payload) != 0 {
 		t.Errorf("retraction: %+v, %v", e, err)
 	}
+	foreign := `{"specversion":"1.0","id":"i","source":"https://example.org/","type":"org.example.made","data":1,"position":"5f3a9c01-9","topic":"/a"}`
+	e, err = client.ParseEvent([]byte(foreign))
+	if err != nil || e.Topic != "/a" || e.Position != pos(9) || e.ID != "i" || e.ContentType != client.CloudEvent || string(e.Payload) != foreign {
+		t.Errorf("a publisher's own CloudEvent: %+v, %v", e, err)
+	}
+	const sound = `{"specversion":"1.0","topic":"/a","type":"tidings.publish","position":"5f3a9c01-7"`
+	if _, err := client.ParseEvent([]byte(sound + "}")); err != nil {
+		t.Error(err)
+	}
 	for _, in := range []string{
-		``, `[]`, `{}`, `{"specversion":"2.0"}`,
-		`{"specversion":"1.0","source":"/a","type":"tidings.publish","position":"5f3a9c01-7"}`,
-		`{"specversion":"1.0","source":"/topics","type":"tidings.publish","position":"5f3a9c01-7"}`,
-		`{"specversion":"1.0","source":"/topics/%zz","type":"tidings.publish","position":"5f3a9c01-7"}`,
-		`{"specversion":"1.0","source":"/topics/a%00","type":"tidings.publish","position":"5f3a9c01-7"}`,
-		`{"specversion":"1.0","source":"/topics/a","type":"publish","position":"5f3a9c01-7"}`,
-		`{"specversion":"1.0","source":"/topics/a","type":"tidings.","position":"5f3a9c01-7"}`,
-		`{"specversion":"1.0","source":"/topics/a","type":"tidings.gap","position":"5f3a9c01-7"}`,
-		`{"specversion":"1.0","source":"/topics/a","type":"tidings.publish","position":"7"}`,
-		`{"specversion":"1.0","source":"/topics/a","type":"tidings.publish","position":"5f3a9c01-7","time":"yesterday"}`,
-		`{"specversion":"1.0","source":"/topics/a","type":"tidings.publish","position":"5f3a9c01-7","data_base64":"*"}`,
-	} {
+		``, `[]`, `{}`, sound,
+		`{"specversion":"2.0","topic":"/a","type":"tidings.publish","position":"5f3a9c01-7"}`,
+		`{"specversion":"1.0","type":"tidings.publish","position":"5f3a9c01-7"}`,
+		`{"specversion":"1.0","topic":"/a/*","type":"tidings.publish","position":"5f3a9c01-7"}`,
+		`{"specversion":"1.0","topic":"/a","type":"tidings.publish","position":"7"}`,
+		`{"specversion":"1.0","topic":"/a","type":"tidings.publish","position":7}`,
+		sound + `,"time":"yesterday"}`,
+		sound + `,"data_base64":"*"}`,
+		} {
 		if e, err := client.ParseEvent([]byte(in)); tidings.KindOf(err) != tidings.ErrInvalid {
 			t.Errorf("%s: %+v, %v", in, e, err)
 		}
@@ -73,9 +79,9 @@ func TestParseEvent(t *testing.T) {
 }
 
 func FuzzParseEvent(f *testing.F) {
-	f.Add([]byte(`{"specversion":"1.0","id":"i","source":"/topics/a/%C3%A9","type":"tidings.publish","time":"2026-01-31T12:00:00Z","datacontenttype":"text/plain","data":"x","position":"5f3a9c01-7"}`))
-	f.Add([]byte(`{"specversion":"1.0","id":"i","source":"/topics/a","type":"tidings.retract","time":"2026-01-31T12:00:00Z","position":"5f3a9c01-8"}`))
-	f.Add([]byte(`{"specversion":"1.0","source":"/topics/a","type":"tidings.publish","data_base64":"AA==","data":{},"position":"5f3a9c01-8"}`))
+	f.Add([]byte(`{"specversion":"1.0","id":"i","source":"/topics/a/%C3%A9","topic":"/a/é","type":"tidings.publish","time":"2026-01-31T12:00:00Z","datacontenttype":"text/plain","data":"x","position":"5f3a9c01-7"}`))
+	f.Add([]byte(`{"specversion":"1.0","id":"i","source":"/topics/a","topic":"/a","type":"tidings.retract","time":"2026-01-31T12:00:00Z","position":"5f3a9c01-8"}`))
+	f.Add([]byte(`{"specversion":"1.0","source":"/topics/a","type":"tidings.publish","data_base64":"AA==","data":{},"topic":"/a","position":"5f3a9c01-8"}`))
 	f.Add([]byte(`{"specversion":"1.0","source":"/topics/`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		e, err := client.ParseEvent(in)

@@ -82,6 +82,10 @@ func SubscribePath(patterns []tidings.Pattern, filters ...Filter) (string, error
 	return "/subscribe?" + q.Encode(), nil
 }
 
+// CloudEvent is the content type of an event that was published as a CloudEvent of the publisher's own making. Its
+// Payload is the whole of it, with the server's attributes position and topic.
+const CloudEvent = "application/cloudevents+json"
+
 // ParseEvent parses an event in its envelope, a CloudEvent 1.0 in JSON as /subscribe and the JSON lists have it. Errors
 // are of kind tidings.ErrInvalid.
 func ParseEvent(envelope []byte) (Event, error) {
@@ -98,6 +102,7 @@ func ParseEvent(envelope []byte) (Event, error) {
 		Data            json.RawMessage  `json:"data"`
 		DataBase64      *string          `json:"data_base64"`
 		Position        tidings.Position `json:"position"`
+		Topic           string           `json:"topic"`
 	}
 	if err := json.Unmarshal(envelope, &in); err != nil {
 		return bad("%w", err)
@@ -106,20 +111,17 @@ func ParseEvent(envelope []byte) (Event, error) {
 		return bad("it is of CloudEvents version %q and not 1.0", in.SpecVersion)
 	}
 	e := Event{Position: in.Position, ID: in.ID, Time: in.Time, ContentType: in.DataContentType}
-	path, ok := strings.CutPrefix(in.Source, "/topics")
-	if !ok {
-		return bad("its source %q is no topic", in.Source)
+	var err error
+	if e.Topic, err = tidings.ParseTopic(in.Topic); err != nil {
+		return bad("%w", err)
 	}
-	path, err := url.PathUnescape(path)
-	if err != nil {
-		return bad("its source: %w", err)
-	}
-	if e.Topic, err = tidings.ParseTopic(path); err != nil {
-		return bad("its source: %w", err)
-	}
-	kind, ok := strings.CutPrefix(in.Type, "tidings.")
-	if e.Kind, err = tidings.ParseKind(kind); err != nil || !ok || kind == "" {
-		return bad("its type is %q", in.Type)
+	switch in.Type {
+	case "tidings.publish":
+	case "tidings.retract":
+		e.Kind = tidings.Retract
+	default:
+		e.ContentType, e.Payload = CloudEvent, bytes.Clone(envelope)
+		return e, nil
 	}
 	switch {
 	case in.DataBase64 != nil:

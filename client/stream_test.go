@@ -101,7 +101,7 @@ func pos(n uint64) tidings.Position { return tidings.Position{Epoch: 0x5f3a9c01,
 
 // event is the n-th event as /subscribe sends it.
 func event(n uint64) string {
-	return fmt.Sprintf("id: %s\nevent: message\ndata: "+`{"specversion":"1.0","id":"i%d","source":"/topics/a","type":"tidings.publish","time":"2026-01-31T12:00:00Z","datacontenttype":"application/json","data":{"n":%d},"position":"%s"}`+"\n\n", pos(n), n, n, pos(n))
+	return fmt.Sprintf("id: %s\nevent: message\ndata: "+`{"specversion":"1.0","id":"i%d","source":"/topics/a","topic":"/a","type":"tidings.publish","time":"2026-01-31T12:00:00Z","datacontenttype":"application/json","data":{"n":%d},"position":"%s"}`+"\n\n", pos(n), n, n, pos(n))
 }
 
 var all = []tidings.Pattern{tidings.MustPattern("/**")}
