@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tidings/bench/internal/measure"
 )
 
@@ -61,17 +63,28 @@ func open(o *options, from, to, rcvbuf int, topic func(i int) int) ([]*subscribe
 	return subs, errors.Join(fails...)
 }
 
+// hangUp closes the connections of subs, some of which may never have been made.
+func hangUp(subs []*subscriber) {
+	for _, s := range subs {
+		if s != nil {
+			_ = unix.Close(s.fd) // only ever read from
+		}
+	}
+}
+
 // memory reads the server's memory at two numbers of subscribers; the slope between them is what one costs.
 func memory(o *options) (measure.Result, error) {
 	r := measure.Result{Label: o.label, Protocol: o.proto, Topics: o.topics}
-	start := time.Now()
 	var pss [2]int64
 	from := 0
-	for step, n := range o.memory {
-		if _, err := open(o, from, n, 0, func(i int) int { return i % o.topics }); err != nil {
+	for step, n := range o.memory { // both steps stay connected until the function returns
+		start := time.Now()
+		subs, err := open(o, from, n, 0, func(i int) int { return i % o.topics })
+		defer hangUp(subs)
+		if err != nil {
 			return r, err
 		}
-		r.ConnectS = time.Since(start).Seconds()
+		r.ConnectS += time.Since(start).Seconds()
 		time.Sleep(o.settle)
 		pss[step], from = measure.PSS(o.pids), n
 	}
@@ -94,10 +107,14 @@ func deliver(o *options) (measure.Result, error) {
 		}
 		return i % o.topics
 	})
+	defer hangUp(subs)
 	if err != nil {
 		return r, err
 	}
-	if _, err := open(o, o.conns+o.bystanders, o.conns+o.bystanders+o.stalled, stalledBuffer, func(i int) int { return i % o.topics }); err != nil {
+	first := o.conns + o.bystanders
+	deaf, err := open(o, first, first+o.stalled, stalledBuffer, func(i int) int { return i % o.topics })
+	defer hangUp(deaf)
+	if err != nil {
 		return r, err
 	}
 	r.ConnectS = time.Since(start).Seconds()
@@ -109,6 +126,7 @@ func deliver(o *options) (measure.Result, error) {
 	if err != nil {
 		return r, err
 	}
+	defer snk.close()
 	drops, err := dropCounter(o)
 	if err != nil {
 		return r, err

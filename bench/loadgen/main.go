@@ -20,6 +20,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"strconv"
@@ -84,9 +85,10 @@ func (l *ints) Set(s string) error {
 	return nil
 }
 
-func parseOptions(args []string) (*options, error) {
+func parseOptions(args []string, out io.Writer) (*options, error) {
 	o := &options{}
 	f := flag.NewFlagSet("loadgen", flag.ContinueOnError)
+	f.SetOutput(out)
 	f.StringVar(&o.label, "label", "", "name printed in the result")
 	f.StringVar(&o.proto, "proto", "sse", "how to subscribe: raw or sse")
 	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IPv4 address and port for subscribers")
@@ -106,7 +108,7 @@ func parseOptions(args []string) (*options, error) {
 	f.IntVar(&o.stalled, "stalled", 0, "further subscribers, of -path, that never read")
 	f.IntVar(&o.topics, "topics", 1, "topics")
 	f.IntVar(&o.events, "events", 100, "events to publish")
-	f.IntVar(&o.size, "size", 512, "bytes of event text")
+	f.IntVar(&o.size, "size", 512, "bytes of event text; udp: of the datagram")
 	f.IntVar(&o.window, "window", 1, "closed loop: events in flight")
 	f.Float64Var(&o.rate, "rate", 0, "open loop: events a second")
 	f.Var(&o.memory, "memory", "only measure memory, at these numbers of subscribers, such as 2000,15000")
@@ -156,7 +158,7 @@ func (o *options) check() error {
 }
 
 func main() {
-	o, err := parseOptions(os.Args[1:])
+	o, err := parseOptions(os.Args[1:], os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		os.Exit(0)
 	}

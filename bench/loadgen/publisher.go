@@ -55,20 +55,26 @@ func (p rawPublisher) publish(_, _ int, text []byte) error {
 	return err
 }
 
-// udpPublisher sends each event as a MediaWiki change, one datagram each.
+// udpPublisher sends each event as a MediaWiki change, one datagram each. The text is cut so that the datagram has the
+// size that -size asks for.
 type udpPublisher struct {
 	net.Conn
-	rcid int64 // of event 0
-	buf  []byte
+	rcid  int64 // of event 0
+	frame int   // bytes around the text
+	buf   []byte
 }
 
 func newUDPPublisher(o *options) (publisher, error) {
+	frame := len(appendChange(nil, o.topics-1, o.rcid+int64(o.events), time.Now().Unix(), nil))
+	if o.size < frame+markBytes {
+		return nil, fmt.Errorf("-size %d is too small: a change has %d bytes beside its text", o.size, frame)
+	}
 	c, err := net.Dial("udp", o.pubTo)
-	return &udpPublisher{Conn: c, rcid: o.rcid}, err
+	return &udpPublisher{Conn: c, rcid: o.rcid, frame: frame}, err
 }
 
 func (p *udpPublisher) publish(topic, seq int, text []byte) error {
-	p.buf = appendChange(p.buf[:0], topic, p.rcid+int64(seq), time.Now().Unix(), text)
+	p.buf = appendChange(p.buf[:0], topic, p.rcid+int64(seq), time.Now().Unix(), text[:len(text)-p.frame])
 	_, err := p.Write(p.buf)
 	return err
 }

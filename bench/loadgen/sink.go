@@ -103,6 +103,12 @@ func (s *sink) stop() error {
 	return nil
 }
 
+// close releases the sink's own descriptors.
+func (s *sink) close() {
+	_ = unix.Close(s.epoll) // neither holds data
+	_ = unix.Close(s.wake)
+}
+
 func (s *sink) take(sub *subscriber, b []byte) {
 	s.now, s.current = time.Now().UnixNano(), sub
 	sub.scan.feed(b, s.found)

@@ -1,0 +1,161 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// A server is this project's or a peer.
+type server struct {
+	name string
+	// prepare finds or builds the program; the error is the reason for leaving the server out.
+	prepare func(context.Context, *bench) (string, error)
+	// start runs it on a fresh folder and free ports of 127.0.0.1, and returns when it can be used.
+	start func(context.Context, *bench, string) (*target, error)
+}
+
+var servers = []server{
+	{"rawfan", prepareRawfan, startRawfan},
+	{"tidings", prepareTidings, startTidings},
+	{"nchan", prepareNchan, startNchan},
+	{"mercure", prepareMercure, startMercure},
+	{"centrifugo", prepareCentrifugo, startCentrifugo},
+}
+
+// A target is a running server and how the load generator uses it.
+type target struct {
+	name      string
+	proc      *process
+	subscribe []string // flags of loadgen; {n} stands for the number of the topic
+	publish   []string
+	url       string // tidings: base of its HTTP server
+	udp       string // tidings: address of its UDP source
+	token     string // tidings: the administrator's
+	data      string // tidings: its data
+}
+
+// stopGrace is what a server has for its shutdown.
+const stopGrace = 30 * time.Second
+
+func (t *target) stop() error { return t.proc.stop(stopGrace) }
+
+// flags returns the flags to subscribe and publish, followed by more.
+func (t *target) flags(more ...string) []string {
+	return append(append(append([]string(nil), t.subscribe...), t.publish...), more...)
+}
+
+func prepareRawfan(ctx context.Context, b *bench) (string, error) {
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		return "", errors.New("no C compiler (cc)")
+	}
+	out := filepath.Join(b.bin, "rawfan")
+	return out, b.compile(ctx, cc, "-O2", "-o", out, "bench/rawfan/rawfan.c")
+}
+
+func startRawfan(ctx context.Context, b *bench, program string) (*target, error) {
+	dir, err := b.folder("rawfan")
+	if err != nil {
+		return nil, err
+	}
+	p, err := spawn("rawfan", dir, filepath.Join(dir, "log"), program)
+	if err != nil {
+		return nil, err
+	}
+	line, err := p.line(ctx, "ready", 5*time.Second)
+	sub, err1 := attribute(line, "sub")
+	pub, err2 := attribute(line, "pub")
+	if err := errors.Join(err, err1, err2); err != nil {
+		p.kill()
+		return nil, err
+	}
+	return &target{name: "rawfan", proc: p,
+		subscribe: []string{"-proto", "raw", "-addr", "127.0.0.1:" + sub},
+		publish:   []string{"-pub", "raw", "-pubto", "127.0.0.1:" + pub}}, nil
+}
+
+func prepareTidings(ctx context.Context, b *bench) (string, error) {
+	if _, err := os.Stat(filepath.Join(b.root, "cmd", "tidings")); err != nil {
+		return "", errors.New("no cmd/tidings in this tree")
+	}
+	out := filepath.Join(b.bin, "tidings")
+	return out, b.compile(ctx, "go", "build", "-trimpath", "-o", out, "./cmd/tidings")
+}
+
+func startTidings(ctx context.Context, b *bench, program string) (*target, error) {
+	dir, err := b.folder("tidings")
+	if err != nil {
+		return nil, err
+	}
+	return serveTidings(ctx, program, filepath.Join(dir, "data"), "fsync")
+}
+
+// tidingsReady bounds the start of a server, also on a large journal after a crash.
+const tidingsReady = 5 * time.Minute
+
+// serveTidings starts this project's server on a data folder, which may have been used before.
+func serveTidings(ctx context.Context, program, data, durability string) (*target, error) {
+	dir := filepath.Dir(data)
+	p, err := spawn("tidings", dir, filepath.Join(dir, "log"), program, "serve", "--data", data, "--http", "127.0.0.1:0",
+		"--udp", "127.0.0.1:0", "--durability", durability, "--log-level", "warn")
+	if err != nil {
+		return nil, err
+	}
+	line, err := p.line(ctx, "ready", tidingsReady)
+	httpAddr, err1 := attribute(line, "http")
+	udpAddr, err2 := attribute(line, "udp")
+	token, err3 := os.ReadFile(filepath.Join(data, "admin.token"))
+	if err := errors.Join(err, err1, err2, err3); err != nil {
+		p.kill()
+		return nil, err
+	}
+	t := &target{name: "tidings", proc: p, url: "http://" + httpAddr, udp: udpAddr, data: data,
+		token: strings.TrimSpace(string(token))}
+	t.subscribe = []string{"-proto", "sse", "-addr", httpAddr, "-path", "/topics/bench/{n}?format=sse", "-await", ":ok\n\n",
+		"-otherpath", "/topics/bench/other/{n}?format=sse"}
+	t.publish = []string{"-pub", "http", "-pubto", t.url + "/topics/bench/{n}", "-pubheader", "Authorization: Bearer " + t.token}
+	return t, nil
+}
+
+// freePort returns a port of 127.0.0.1 that nobody listens on. Another program could take it before the server does; the
+// server then does not start, and the run fails.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// answers waits until a GET of url is answered, whatever the answer.
+func answers(ctx context.Context, p *process, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			return resp.Body.Close()
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("%s exited: %v\n%s", p.name, p.err, p.tail())
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not answer at %s: %w\n%s", p.name, url, ctx.Err(), p.tail())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
