@@ -2,8 +2,11 @@ package recentchange
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"io"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -112,6 +115,42 @@ func TestRealEvents(t *testing.T) {
 		}
 	})
 	if n < 3000 {
+		t.Errorf("there were only %d events", n)
+	}
+}
+
+// TestSSECapture does the same with the bytes of the server: every data field of the capture comes out as it went in.
+func TestSSECapture(t *testing.T) {
+	file, err := os.Open(filepath.Join(shared(), "data", "sse-capture-2021", "recentchange.sse.gz"))
+	if err != nil {
+		t.Skip("the shared capture of an EventStreams connection is absent")
+	}
+	defer file.Close()
+	z, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(z)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range bytes.Lines(all) {
+		data, ok := bytes.CutPrefix(bytes.TrimRight(line, "\n"), []byte("data: "))
+		if !ok || len(line) > 0 && line[len(line)-1] != '\n' {
+			continue
+		}
+		n++
+		rc, err := Decode(TypeEventStreams, data)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, data)
+		}
+		got := rc.AppendEventStreams(nil, Meta{Topic: rc.Meta.Topic, Offset: rc.Meta.Offset})
+		if !reflect.DeepEqual(object(t, got), object(t, data)) {
+			t.Errorf(" got %s\nwant %s", got, data)
+		}
+	}
+	if n < 1900 {
 		t.Errorf("there were only %d events", n)
 	}
 }
