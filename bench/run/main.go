@@ -39,6 +39,7 @@ type options struct {
 	million   float64
 	ingestFor time.Duration
 	rate      int
+	binary    string
 	results   string
 	keep      bool
 }
@@ -80,6 +81,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f.Float64Var(&o.million, "million", 1, "start: million events in the journal")
 	f.DurationVar(&o.ingestFor, "ingest", 30*time.Second, "ingest: how long")
 	f.IntVar(&o.rate, "rate", 20_000, "ingest: changes a second")
+	f.StringVar(&o.binary, "tidings", "", "measure this program instead of building cmd/tidings, for comparing two builds")
 	f.StringVar(&o.results, "results", "", "folder for the results (default bench/results in the module)")
 	f.BoolVar(&o.keep, "keep", false, "keep the servers' data and logs")
 	if err := f.Parse(args); err != nil {

@@ -85,6 +85,9 @@ func startRawfan(ctx context.Context, b *bench, program string) (*target, error)
 }
 
 func prepareTidings(ctx context.Context, b *bench) (string, error) {
+	if b.binary != "" {
+		return filepath.Abs(b.binary)
+	}
 	if _, err := os.Stat(filepath.Join(b.root, "cmd", "tidings")); err != nil {
 		return "", errors.New("no cmd/tidings in this tree")
 	}

@@ -21,8 +21,8 @@ const (
 // the server itself has to cope.
 const (
 	stalledReaders = 200
-	stalledRate    = 300  // events a second
-	stalledSize    = 4096 // bytes of an event
+	stalledRate    = 50   // events a second
+	stalledSize    = 8192 // bytes of an event
 	stalledSeconds = 20
 )
 

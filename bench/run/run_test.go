@@ -1,0 +1,194 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestOptions(t *testing.T) {
+	tests := []struct {
+		args string
+		ok   bool
+	}{
+		{"", true},
+		{"-quick -scenario start,fanout", true},
+		{"-scenario marathon", false},
+		{"-servers nchan,apache", false},
+		{"-small 100 -large 50", false},
+		{"-million 0", false},
+		{"extra", false},
+	}
+	for _, tt := range tests {
+		if _, err := parseOptions(strings.Fields(tt.args), io.Discard); (err == nil) != tt.ok {
+			t.Errorf("%q: error %v, want none: %v", tt.args, err, tt.ok)
+		}
+	}
+	o, err := parseOptions([]string{"-quick", "-small", "50", "-scenario", "start, fanout"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.small != 50 || o.large == 15000 || o.repeat != 1 {
+		t.Errorf("-quick has to shrink what is not given, and only that: %+v", o)
+	}
+	if !slices.Equal(o.scenarios, []string{"fanout", "start"}) {
+		t.Errorf("scenarios %v, want them in the order of the program", o.scenarios)
+	}
+}
+
+func TestAttribute(t *testing.T) {
+	const line = "ready http=127.0.0.1:8080 udp=off data=./d durability=fsync"
+	for key, want := range map[string]string{"http": "127.0.0.1:8080", "udp": "off", "durability": "fsync"} {
+		if got, err := attribute(line, key); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", key, got, err, want)
+		}
+	}
+	if _, err := attribute(line, "irc"); err == nil {
+		t.Error("an attribute that is not there gave no error")
+	}
+}
+
+func TestSumEvents(t *testing.T) {
+	got, err := sumEvents([]byte(`{"topics":[{"topic":"/a","events":12,"url":"/topics/a"},{"topic":"/b","events":30}]}`))
+	if err != nil || got != 42 {
+		t.Errorf("%d, %v; want 42", got, err)
+	}
+	if got, err := sumEvents([]byte(`{"topics":[]}`)); err != nil || got != 0 {
+		t.Errorf("%d, %v; want 0", got, err)
+	}
+	if _, err := sumEvents([]byte(`<html>`)); err == nil {
+		t.Error("a page gave no error")
+	}
+}
+
+func TestSumDrops(t *testing.T) {
+	const metrics = `# HELP tidings_udp_dropped_total Datagrams dropped.
+# TYPE tidings_udp_dropped_total counter
+tidings_udp_dropped_total{reason="kernel"} 900
+tidings_udp_dropped_total{reason="malformed"} 3
+tidings_udp_dropped_total{reason="truncated"} 0
+tidings_udp_dropped_total{reason="too many"} 1e+02
+tidings_udp_dropped_total_other{reason="x"} 5
+`
+	sum, reasons, err := sumDrops(metrics)
+	if err != nil || sum != 103 {
+		t.Errorf("%d, %v; want 103", sum, err)
+	}
+	if !strings.Contains(reasons, "malformed") || strings.Contains(reasons, "truncated") || strings.Contains(reasons, "kernel") {
+		t.Errorf("reasons %q, want those above zero that are not the kernel's", reasons)
+	}
+	if _, _, err := sumDrops(dropMetric + `{reason="x"} many` + "\n"); err == nil {
+		t.Error("a value that is no number gave no error")
+	}
+}
+
+// The example of jwt.io: header and claims as there.
+func TestToken(t *testing.T) {
+	got := token("your-256-bit-secret", `{"sub":"1234567890","name":"John Doe","iat":1516239022}`)
+	const want = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9." +
+		"eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2MjM5MDIyfQ." +
+		"SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestReport(t *testing.T) {
+	var r report
+	r.begin("empty", "nothing was measured")
+	r.begin("fanout", "one event in flight")
+	r.add(row{what: "2000", server: "rawfan", figure: "7.00 µs"})
+	r.add(row{what: "2000", server: "tidings", figure: "8.00 µs", ratio: "1.14 × rawfan", target: "≤ 1.2", met: true})
+	r.add(row{what: "15000", server: "tidings", figure: "9.00 µs", ratio: "1.30 × rawfan", target: "≤ 1.2"})
+	r.fail(context.Canceled)
+	r.end()
+	text := r.text.String()
+	for _, want := range []string{
+		"## fanout: one event in flight",
+		"| 2000 | rawfan | 7.00 µs |  |  |  |  |",
+		"| 2000 | tidings | 8.00 µs | 1.14 × rawfan | ≤ 1.2 | pass |  |",
+		"| 15000 | tidings | 9.00 µs | 1.30 × rawfan | ≤ 1.2 | **MISS** |  |",
+		"**failed**: context canceled",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report lacks %q:\n%s", want, text)
+		}
+	}
+	if r.missed != 1 || r.failures != 1 {
+		t.Errorf("%d missed and %d failed, want 1 and 1", r.missed, r.failures)
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	for n, want := range map[float64]string{950: "950", 12345: "12.3k", 152_000: "152k", 1_670_000: "1.67M"} {
+		if got := count(n); got != want {
+			t.Errorf("count(%g) = %s, want %s", n, got, want)
+		}
+	}
+	for n, want := range map[float64]string{0: "0.0 KB", 2048: "2.0 KB", -512: "-0.5 KB", 64 << 20: "64 MB"} {
+		if got := size(n); got != want {
+			t.Errorf("size(%g) = %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestProcess(t *testing.T) {
+	dir := t.TempDir()
+	shell := func(script string) *process {
+		t.Helper()
+		p, err := spawn("shell", dir, filepath.Join(dir, "log"), "/bin/sh", "-c", script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	ctx := context.Background()
+
+	p := shell("echo noise; echo ready port=7; exec cat /dev/zero >/dev/null")
+	line, err := p.line(ctx, "ready", 10*time.Second)
+	if err != nil || line != "ready port=7" {
+		t.Errorf("line %q, %v", line, err)
+	}
+	if err := p.stop(10 * time.Second); err != nil {
+		t.Error(err)
+	}
+	if err := p.stop(time.Second); err != nil {
+		t.Errorf("stopping what has stopped: %v", err)
+	}
+
+	p = shell("echo 'no such folder' >&2; exit 3")
+	if _, err := p.line(ctx, "ready", 10*time.Second); err == nil || !strings.Contains(err.Error(), "no such folder") {
+		t.Errorf("error %v, want one that quotes the log", err)
+	}
+
+	p = shell("trap '' TERM; echo ready; while :; do read line || :; done")
+	if _, err := p.line(ctx, "ready", 10*time.Second); err != nil {
+		t.Error(err)
+	}
+	if err := p.stop(50 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "was killed") {
+		t.Errorf("error %v for a process that ignores SIGTERM", err)
+	}
+
+	p = shell("exec cat /dev/zero >/dev/null")
+	if _, err := p.line(ctx, "ready", 20*time.Millisecond); err == nil || !strings.Contains(err.Error(), "not ready") {
+		t.Errorf("error %v for a process that says nothing", err)
+	}
+	p.kill()
+
+	if _, err := spawn("none", dir, filepath.Join(dir, "log"), filepath.Join(dir, "none")); err == nil {
+		t.Error("a program that does not exist was started")
+	}
+}
+
+func TestFreePort(t *testing.T) {
+	p, err := freePort()
+	if err != nil || p < 1024 {
+		t.Errorf("port %d, %v", p, err)
+	}
+}
