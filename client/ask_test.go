@@ -67,11 +67,12 @@ func TestParseEvent(t *testing.T) {
 		`{"specversion":"2.0","topic":"/a","type":"tidings.publish","position":"5f3a9c01-7"}`,
 		`{"specversion":"1.0","type":"tidings.publish","position":"5f3a9c01-7"}`,
 		`{"specversion":"1.0","topic":"/a/*","type":"tidings.publish","position":"5f3a9c01-7"}`,
+		`{"specversion":"1.0","topic":"/a","position":"5f3a9c01-7"}`,
 		`{"specversion":"1.0","topic":"/a","type":"tidings.publish","position":"7"}`,
 		`{"specversion":"1.0","topic":"/a","type":"tidings.publish","position":7}`,
 		sound + `,"time":"yesterday"}`,
 		sound + `,"data_base64":"*"}`,
-		} {
+	} {
 		if e, err := client.ParseEvent([]byte(in)); tidings.KindOf(err) != tidings.ErrInvalid {
 			t.Errorf("%s: %+v, %v", in, e, err)
 		}

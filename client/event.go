@@ -119,6 +119,8 @@ func ParseEvent(envelope []byte) (Event, error) {
 	case "tidings.publish":
 	case "tidings.retract":
 		e.Kind = tidings.Retract
+	case "":
+		return bad("it has no type")
 	default:
 		e.ContentType, e.Payload = CloudEvent, bytes.Clone(envelope)
 		return e, nil
