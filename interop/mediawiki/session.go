@@ -152,17 +152,19 @@ func (s *session) send(ctx context.Context, action string, p params, name string
 
 // RecentChange is a row of the wiki's own list of recent changes.
 type RecentChange struct {
-	RCID      int64  `json:"rcid"`
-	Type      string `json:"type"`
-	Title     string `json:"title"`
-	User      string `json:"user"`
-	Comment   string `json:"comment"`
-	LogType   string `json:"logtype"`
-	LogAction string `json:"logaction"`
+	RCID          int64  `json:"rcid"`
+	Type          string `json:"type"`
+	Title         string `json:"title"`
+	User          string `json:"user"`
+	Comment       string `json:"comment"`
+	LogType       string `json:"logtype"`
+	LogAction     string `json:"logaction"`
+	UserHidden    bool   `json:"userhidden"`
+	CommentHidden bool   `json:"commenthidden"`
 }
 
-// RecentChanges returns what the wiki itself lists, oldest first, hidden values left empty. Entries of the patrol log
-// are not in that list, and are not here.
+// RecentChanges returns what the wiki itself lists, oldest first. It does not list entries of the patrol and tag logs,
+// nor the changes of pages that have been deleted since.
 func (w *Wiki) RecentChanges(ctx context.Context) ([]RecentChange, error) {
 	s, err := w.login(ctx, admin, password)
 	if err != nil {
