@@ -1,0 +1,341 @@
+package edge
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Conn is one connection that the edge owns. Its exported methods may be called from any goroutine; they take effect in
+// the order of the calls, on the goroutine that owns the connection.
+type Conn struct {
+	// Static after Add.
+	edge  *Edge
+	proto *Protocol
+	loop  *loop   // nil for a connection with goroutines
+	gc    *goConn // nil for a connection on a loop
+	done  func()  // releases what the listener counted; may be nil
+
+	// Owned by the loop or, without one, by the writing goroutine.
+	fd        int32
+	closed    bool
+	blocked   bool // the socket took less than it was given
+	draining  bool // goodbye as soon as all is written
+	leaving   bool // goodbye has been queued: close when out is empty
+	reason    string
+	out       []byte // bytes to write before any cursor's
+	lastWrite int64  // seconds on the loop's clock of the last write that took bytes, or of the wait's beginning
+	atts      []*Attachment
+	one       [1]*Attachment // backs atts for the usual case
+}
+
+// Attachment joins a connection to a cursor in a group.
+type Attachment struct {
+	conn     *Conn
+	cur      Cursor
+	group    *Group
+	index    int // in the group's part; -1 when detached
+	fetching bool
+	detached bool
+}
+
+// Attach gives the connection a cursor, which the group's Wake makes it look at. What the cursor holds is written at once.
+func (c *Conn) Attach(g *Group, cur Cursor) *Attachment {
+	a := &Attachment{conn: c, cur: cur, group: g, index: -1}
+	c.do(func() {
+		if c.closed {
+			cur.Close()
+			return
+		}
+		if c.atts == nil {
+			c.atts = c.one[:0]
+		}
+		c.atts = append(c.atts, a)
+		g.join(a)
+		c.turn(a)
+	})
+	return a
+}
+
+// Detach takes the cursor away and closes it. Messages it has begun to write are finished.
+func (a *Attachment) Detach() {
+	a.conn.do(func() { a.conn.detach(a) })
+}
+
+// Write queues a copy of p behind what is being written. If more than MaxQueue bytes are waiting already, the connection
+// is closed.
+func (c *Conn) Write(p []byte) {
+	b := append([]byte(nil), p...)
+	c.do(func() { c.queue(b) })
+}
+
+// Close closes the connection, after the goodbye if it is not empty. The reason is counted.
+func (c *Conn) Close(reason string, goodbye []byte) {
+	b := append([]byte(nil), goodbye...)
+	c.do(func() {
+		if c.closed || c.leaving {
+			return
+		}
+		c.leave(reason, b)
+	})
+}
+
+// do runs f on the goroutine that owns the connection.
+func (c *Conn) do(f func()) {
+	if c.loop != nil {
+		c.loop.post(f)
+		return
+	}
+	c.gc.post(f)
+}
+
+// The methods below run on the owner.
+
+func (c *Conn) detach(a *Attachment) {
+	if a.detached {
+		return
+	}
+	a.detached = true
+	if a.index >= 0 {
+		a.group.leave(a)
+	}
+	for i, b := range c.atts {
+		if b == a {
+			c.atts = append(c.atts[:i], c.atts[i+1:]...)
+			break
+		}
+	}
+	if !a.fetching { // else fetched closes it
+		a.cur.Close()
+	}
+}
+
+func (c *Conn) queue(b []byte) {
+	if c.closed || c.leaving {
+		return
+	}
+	if len(c.out)+len(b) > c.edge.opt.MaxQueue && len(c.out) > 0 {
+		c.finish(ReasonQueue)
+		return
+	}
+	c.out = append(c.out, b...)
+	if !c.blocked {
+		c.flush()
+	}
+}
+
+// turn writes what the cursor has, until the socket is full or the cursor is at its end.
+func (c *Conn) turn(a *Attachment) {
+	for !c.blocked && !c.closed && !c.leaving && !a.detached && !a.fetching {
+		p, st := a.cur.Next()
+		switch st {
+		case Idle:
+			c.checkDrained()
+			return
+		case Behind:
+			a.fetching = true
+			c.fetch(a)
+			if a.fetching {
+				return // fetched goes on
+			}
+			continue
+		case Ended:
+			c.leave(ReasonEnded, p)
+			return
+		}
+		n := c.write(p)
+		if c.closed {
+			return
+		}
+		rest := a.cur.Advance(n)
+		if len(rest) > 0 {
+			c.out = append(c.out, rest...)
+		}
+	}
+}
+
+// flush writes out, and then what the cursors have.
+func (c *Conn) flush() {
+	if len(c.out) > 0 {
+		n := c.write(c.out)
+		if c.closed {
+			return
+		}
+		if n < len(c.out) {
+			c.out = append([]byte(nil), c.out[n:]...)
+			return
+		}
+		c.out = nil
+	}
+	if c.leaving {
+		c.finish(c.reason)
+		return
+	}
+	for i := 0; i < len(c.atts) && !c.blocked && !c.closed; i++ {
+		c.turn(c.atts[i])
+	}
+	c.checkDrained()
+}
+
+// leave queues the goodbye and closes when it has been taken.
+func (c *Conn) leave(reason string, goodbye []byte) {
+	c.leaving, c.reason = true, reason
+	c.out = append(c.out, goodbye...)
+	if !c.blocked {
+		c.flush()
+	}
+}
+
+func (c *Conn) startDrain() {
+	c.draining = true
+	if !c.blocked && !c.leaving && !c.closed {
+		c.flush()
+	}
+}
+
+// checkDrained says goodbye when everything has been written and the server is stopping.
+func (c *Conn) checkDrained() {
+	if !c.draining || c.leaving || c.closed || c.blocked || len(c.out) > 0 {
+		return
+	}
+	var goodbye []byte
+	for _, a := range c.atts {
+		if a.fetching {
+			return
+		}
+		if _, st := a.cur.Next(); st != Idle {
+			return
+		}
+		if goodbye == nil {
+			goodbye = a.cur.Goodbye()
+		}
+	}
+	c.leave(ReasonShutdown, goodbye)
+}
+
+func (c *Conn) input(p []byte) {
+	if c.closed || c.leaving || c.proto.Input == nil {
+		return
+	}
+	if err := c.proto.Input(c, p); err != nil {
+		c.finish(err.Error())
+	}
+}
+
+// finish closes the connection at once.
+func (c *Conn) finish(reason string) {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	c.out = nil
+	c.edge.countClosed(reason)
+	for len(c.atts) > 0 {
+		c.detach(c.atts[len(c.atts)-1])
+	}
+	c.closeSocket()
+	if c.done != nil {
+		c.done()
+	}
+	c.edge.gone()
+}
+
+// keepalive is called when the connection may have been silent for the keepalive time; now is in seconds.
+func (c *Conn) keepalive(now int64) {
+	if c.closed {
+		return
+	}
+	silent := now - c.lastWrite
+	if c.blocked {
+		if silent >= int64(c.edge.opt.WriteTimeout.Seconds()) {
+			c.finish(ReasonWriteTimeout)
+		}
+		return
+	}
+	if silent >= int64(c.edge.opt.Keepalive.Seconds()) && len(c.proto.Keepalive) > 0 && !c.leaving {
+		if n := c.write(c.proto.Keepalive); n < len(c.proto.Keepalive) && !c.closed {
+			c.out = append(c.out, c.proto.Keepalive[n:]...)
+		}
+	}
+}
+
+// Group is the set of attachments whose cursors read the same bytes.
+type Group struct {
+	edge  *Edge
+	parts []groupPart // one for each loop
+
+	mu     sync.Mutex
+	gconns map[*Attachment]struct{} // those of connections with goroutines
+}
+
+// groupPart is what one loop has of a group.
+type groupPart struct {
+	group  *Group
+	atts   []*Attachment // owned by the loop
+	next   int           // where the running pass goes on
+	size   atomic.Int64  // len(atts), readable from anywhere
+	queued atomic.Bool   // it stands in the loop's queue
+}
+
+// NewGroup returns an empty group.
+func (e *Edge) NewGroup() *Group {
+	g := &Group{edge: e, parts: make([]groupPart, len(e.loops))}
+	for i := range g.parts {
+		g.parts[i].group = g
+	}
+	return g
+}
+
+// Wake makes every attached connection look at its cursor. It does not block and may be called from any goroutine.
+func (g *Group) Wake() {
+	for i := range g.parts {
+		p := &g.parts[i]
+		if p.size.Load() > 0 && p.queued.CompareAndSwap(false, true) {
+			g.edge.loops[i].wakePart(p)
+		}
+	}
+	g.mu.Lock()
+	for a := range g.gconns {
+		a.conn.gc.wake(a)
+	}
+	g.mu.Unlock()
+}
+
+func (g *Group) join(a *Attachment) {
+	if l := a.conn.loop; l != nil {
+		p := &g.parts[l.index]
+		a.index = len(p.atts)
+		p.atts = append(p.atts, a)
+		p.size.Store(int64(len(p.atts)))
+		return
+	}
+	g.mu.Lock()
+	if g.gconns == nil {
+		g.gconns = map[*Attachment]struct{}{}
+	}
+	g.gconns[a] = struct{}{}
+	a.index = 0
+	g.mu.Unlock()
+}
+
+func (g *Group) leave(a *Attachment) {
+	if l := a.conn.loop; l != nil {
+		p := &g.parts[l.index]
+		last := len(p.atts) - 1
+		// The last one takes the place. A running pass that is already beyond that place would miss it, so it is
+		// given its turn by a pass of its own.
+		if a.index < p.next && last >= p.next && p.queued.CompareAndSwap(false, true) {
+			l.wakePart(p)
+		}
+		p.atts[a.index] = p.atts[last]
+		p.atts[a.index].index = a.index
+		p.atts[last] = nil
+		p.atts = p.atts[:last]
+		p.size.Store(int64(last))
+		a.index = -1
+		return
+	}
+	g.mu.Lock()
+	delete(g.gconns, a)
+	a.index = -1
+	g.mu.Unlock()
+}

@@ -1,0 +1,477 @@
+package edge
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	mrand "math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// lines is a shared sequence of messages, each a line, of which the readers keep the last keep bytes.
+type lines struct {
+	mu    sync.Mutex
+	all   []byte
+	start int // what is before it has to be fetched
+	g     *Group
+}
+
+func (l *lines) append(s string, start int) {
+	l.mu.Lock()
+	l.all = append(l.all, s...)
+	l.start = start
+	l.mu.Unlock()
+	l.g.Wake()
+}
+
+type lineCursor struct {
+	l       *lines
+	off     int
+	fetched bool // what is before start may be read once
+	next    int
+	fetches int
+	ended   bool
+	closed  chan struct{}
+}
+
+func (l *lines) cursor(off int) *lineCursor {
+	return &lineCursor{l: l, off: off, closed: make(chan struct{})}
+}
+
+func (c *lineCursor) Next() ([]byte, Status) {
+	c.l.mu.Lock()
+	defer c.l.mu.Unlock()
+	switch {
+	case c.ended:
+		return []byte("ended\n"), Ended
+	case c.off == len(c.l.all):
+		return nil, Idle
+	case c.off < c.l.start && !c.fetched:
+		return nil, Behind
+	}
+	c.next = min(len(c.l.all), c.off+16384)
+	c.next = c.off + bytes.LastIndexByte(c.l.all[c.off:c.next], '\n') + 1
+	return c.l.all[c.off:c.next:c.next], Ready
+}
+
+func (c *lineCursor) Advance(n int) []byte {
+	c.l.mu.Lock()
+	defer c.l.mu.Unlock()
+	c.fetched = false
+	if n == c.next-c.off || n == 0 || c.l.all[c.off+n-1] == '\n' {
+		c.off += n
+		return nil
+	}
+	end := bytes.IndexByte(c.l.all[c.off+n:], '\n') + 1
+	rest := bytes.Clone(c.l.all[c.off+n : c.off+n+end])
+	c.off += n + end
+	return rest
+}
+
+func (c *lineCursor) Fetch(context.Context) { c.fetched = true; c.fetches++ }
+func (c *lineCursor) Goodbye() []byte       { return []byte("goodbye\n") }
+func (c *lineCursor) Close()                { close(c.closed) }
+
+// server accepts connections of one kind and gives each to a function.
+type server struct {
+	t    *testing.T
+	e    *Edge
+	ln   net.Listener
+	tls  *tls.Config
+	conf *tls.Config
+}
+
+var proto = &Protocol{Name: "lines", Keepalive: []byte(".\n")}
+
+func kinds(t *testing.T, o Options, f func(t *testing.T, s *server)) {
+	for _, kind := range []string{"plain", "tls"} {
+		t.Run(kind, func(t *testing.T) {
+			e, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &server{t: t, e: e, ln: ln}
+			if kind == "tls" {
+				s.tls, s.conf = certificate(t)
+			}
+			t.Cleanup(func() {
+				ln.Close()
+				ctx, cancel := context.WithCancel(context.Background())
+				cancel()
+				e.Shutdown(ctx)
+				if n := e.Stats().Conns; n != 0 {
+					t.Errorf("%d connections are open after the shutdown", n)
+				}
+			})
+			f(t, s)
+		})
+	}
+}
+
+func certificate(t *testing.T) (server, client *tls.Config) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, _ := x509.ParseCertificate(der)
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: pool}
+}
+
+// dial returns both ends of a new connection, the server's given to the edge.
+func (s *server) dial(p *Protocol, rcvbuf int) (net.Conn, *Conn) {
+	s.t.Helper()
+	type res struct {
+		c   *Conn
+		err error
+	}
+	got := make(chan res, 1)
+	go func() {
+		nc, err := s.ln.Accept()
+		if err != nil {
+			got <- res{nil, err}
+			return
+		}
+		if s.tls != nil {
+			tc := tls.Server(nc, s.tls)
+			if err := tc.Handshake(); err != nil {
+				got <- res{nil, err}
+				return
+			}
+			nc = tc
+		}
+		c, err := s.e.Add(nc, nil, p)
+		got <- res{c, err}
+	}()
+	nc, err := net.Dial("tcp", s.ln.Addr().String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if rcvbuf > 0 {
+		nc.(*net.TCPConn).SetReadBuffer(rcvbuf)
+	}
+	if s.conf != nil {
+		s.conf.ServerName = "127.0.0.1"
+		tc := tls.Client(nc, s.conf)
+		if err := tc.Handshake(); err != nil {
+			s.t.Fatal(err)
+		}
+		nc = tc
+	}
+	r := <-got
+	if r.err != nil {
+		s.t.Fatal(r.err)
+	}
+	s.t.Cleanup(func() { nc.Close() })
+	return nc, r.c
+}
+
+func TestFanOut(t *testing.T) {
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		const readers, events = 50, 400
+		l := &lines{g: s.e.NewGroup()}
+		var want strings.Builder
+		for i := range events {
+			fmt.Fprintf(&want, "%d %s\n", i, strings.Repeat("x", i*7%1500))
+		}
+		var wg sync.WaitGroup
+		for i := range readers {
+			rcvbuf := 0
+			if i%5 == 0 {
+				rcvbuf = 4096 // its socket fills up, so that writes are cut
+			}
+			nc, c := s.dial(proto, rcvbuf)
+			c.Attach(l.g, l.cursor(0))
+			wg.Go(func() {
+				b := make([]byte, want.Len())
+				if _, err := io.ReadFull(nc, b); err != nil || string(b) != want.String() {
+					t.Errorf("reader %d: %v, equal %v", i, err, string(b) == want.String())
+				}
+			})
+		}
+		for line := range strings.SplitAfterSeq(want.String(), "\n") {
+			// Now and then the tail is dropped, so that those who lag have to fetch.
+			start := l.start
+			if mrand.IntN(20) == 0 {
+				start = len(l.all)
+			}
+			l.append(line, start)
+		}
+		wg.Wait()
+	})
+}
+
+func TestKeepalive(t *testing.T) {
+	kinds(t, Options{Keepalive: time.Second}, func(t *testing.T, s *server) {
+		nc, _ := s.dial(proto, 0)
+		r := bufio.NewReader(nc)
+		for range 2 {
+			if line, err := r.ReadString('\n'); line != ".\n" {
+				t.Fatalf("got %q, %v", line, err)
+			}
+		}
+	})
+}
+
+func TestNeverReading(t *testing.T) {
+	kinds(t, Options{Keepalive: time.Second, WriteTimeout: 2 * time.Second}, func(t *testing.T, s *server) {
+		l := &lines{g: s.e.NewGroup()}
+		_, stuck := s.dial(proto, 4096)
+		sc := l.cursor(0)
+		stuck.Attach(l.g, sc)
+		nc, c := s.dial(proto, 0)
+		c.Attach(l.g, l.cursor(0))
+		line := strings.Repeat("y", 8191) + "\n"
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := io.CopyN(io.Discard, nc, 2000*8192); err != nil {
+				t.Error(err)
+			}
+		})
+		for range 2000 {
+			l.append(line, 0)
+		}
+		wg.Wait()
+		<-sc.closed
+		if n := s.e.Stats().Closed[ReasonWriteTimeout]; n != 1 {
+			t.Errorf("%d connections closed for %s, want 1: %v", n, ReasonWriteTimeout, s.e.Stats().Closed)
+		}
+	})
+}
+
+func TestPeerCloses(t *testing.T) {
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		l := &lines{g: s.e.NewGroup()}
+		nc, c := s.dial(proto, 0)
+		cur := l.cursor(0)
+		c.Attach(l.g, cur)
+		nc.Close()
+		<-cur.closed
+		l.append("to nobody\n", 0)
+		late := l.cursor(0)
+		c.Attach(l.g, late) // to a connection that is gone: released at once
+		<-late.closed
+	})
+}
+
+func TestInputAndWrite(t *testing.T) {
+	echo := &Protocol{Name: "echo", Input: func(c *Conn, p []byte) error {
+		if bytes.Equal(p, []byte("bad\n")) {
+			return errors.New("bad-input")
+		}
+		c.Write(p)
+		return nil
+	}}
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		nc, _ := s.dial(echo, 0)
+		r := bufio.NewReader(nc)
+		for _, line := range []string{"one\n", "two\n"} {
+			io.WriteString(nc, line)
+			if got, err := r.ReadString('\n'); got != line {
+				t.Fatalf("got %q, %v", got, err)
+			}
+		}
+		io.WriteString(nc, "bad\n")
+		if _, err := r.ReadByte(); err == nil {
+			t.Error("still open after bad input")
+		}
+		if s.e.Stats().Closed["bad-input"] != 1 {
+			t.Errorf("closed: %v", s.e.Stats().Closed)
+		}
+	})
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	kinds(t, Options{MaxQueue: 1 << 16, WriteTimeout: time.Second, Keepalive: time.Second}, func(t *testing.T, s *server) {
+		_, c := s.dial(proto, 4096)
+		cur := (&lines{g: s.e.NewGroup()}).cursor(0)
+		c.Attach(cur.l.g, cur)
+		for range 200 {
+			c.Write(make([]byte, 1<<16))
+		}
+		<-cur.closed
+		st := s.e.Stats().Closed
+		if st[ReasonQueue]+st[ReasonWriteTimeout] != 1 {
+			t.Errorf("closed: %v", st)
+		}
+	})
+}
+
+func TestEnded(t *testing.T) {
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		l := &lines{g: s.e.NewGroup()}
+		nc, c := s.dial(proto, 0)
+		cur := l.cursor(0)
+		cur.ended = true
+		c.Attach(l.g, cur)
+		if b, err := io.ReadAll(nc); err != nil || string(b) != "ended\n" {
+			t.Errorf("got %q, %v", b, err)
+		}
+		<-cur.closed
+	})
+}
+
+func TestShutdown(t *testing.T) {
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		l := &lines{g: s.e.NewGroup()}
+		nc, c := s.dial(proto, 0)
+		c.Attach(l.g, l.cursor(0))
+		l.append("one\n", 0)
+		l.append("two\n", len("one\ntwo\n")) // has to be fetched where it has not been seen
+		read := make(chan string)
+		go func() {
+			b, _ := io.ReadAll(nc)
+			read <- string(b)
+		}()
+		if err := s.e.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if got := <-read; got != "one\ntwo\ngoodbye\n" {
+			t.Errorf("got %q", got)
+		}
+		if _, err := s.e.Add(nc, nil, proto); !errors.Is(err, ErrEnded) {
+			t.Errorf("Add after Shutdown: %v", err)
+		}
+	})
+}
+
+func TestShutdownDoesNotWaitForever(t *testing.T) {
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		l := &lines{g: s.e.NewGroup()}
+		_, c := s.dial(proto, 4096)
+		cur := l.cursor(0)
+		c.Attach(l.g, cur)
+		for range 2000 {
+			l.append(strings.Repeat("z", 8191)+"\n", 0)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		defer cancel()
+		if err := s.e.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown: %v", err)
+		}
+		<-cur.closed
+	})
+}
+
+func TestDetach(t *testing.T) {
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		a, b := &lines{g: s.e.NewGroup()}, &lines{g: s.e.NewGroup()}
+		nc, c := s.dial(proto, 0)
+		r := bufio.NewReader(nc)
+		ca := a.cursor(0)
+		at := c.Attach(a.g, ca)
+		c.Attach(b.g, b.cursor(0))
+		a.append("a1\n", 0)
+		if line, _ := r.ReadString('\n'); line != "a1\n" {
+			t.Fatal(line)
+		}
+		at.Detach()
+		<-ca.closed
+		a.append("a2\n", 0)
+		b.append("b1\n", 0)
+		if line, _ := r.ReadString('\n'); line != "b1\n" {
+			t.Fatal(line)
+		}
+	})
+}
+
+func TestLimitListener(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dropped []netip.Addr
+	ln := LimitListener(inner, 2, nil, func(a netip.Addr) { dropped = append(dropped, a) })
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lines{g: e.NewGroup()}
+	added := make(chan *lineCursor)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			c, err := e.Add(nc, nil, proto)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			cur := l.cursor(0)
+			c.Attach(l.g, cur)
+			added <- cur
+		}
+	}()
+	dial := func() net.Conn {
+		nc, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return nc
+	}
+	first := dial()
+	gone := <-added
+	dial()
+	<-added
+	if _, err := dial().Read(make([]byte, 1)); err == nil {
+		t.Error("a third connection was let in")
+	}
+	first.Close()
+	<-gone.closed
+	// The count is released right after the cursor; a listener that has not seen it yet refuses once more.
+	for range 100 {
+		nc := dial()
+		select {
+		case <-added:
+		case <-readEnd(nc):
+			continue
+		}
+		inner.Close()
+		<-done
+		if ln.Refused() == 0 || len(dropped) == 0 || dropped[0] != netip.MustParseAddr("127.0.0.1") {
+			t.Errorf("refused %d, dropped %v", ln.Refused(), dropped)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		e.Shutdown(ctx)
+		return
+	}
+	t.Error("no connection was let in after one had closed")
+}
+
+func readEnd(nc net.Conn) <-chan struct{} {
+	ch := make(chan struct{})
+	go func() {
+		nc.Read(make([]byte, 1))
+		close(ch)
+	}()
+	return ch
+}

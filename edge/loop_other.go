@@ -1,0 +1,25 @@
+//go:build !linux
+
+package edge
+
+import (
+	"net"
+	"sync/atomic"
+)
+
+// loop exists on Linux only; elsewhere every connection has its goroutines.
+type loop struct {
+	index         int
+	writes, bytes atomic.Uint64
+}
+
+func (e *Edge) startLoops() error                { return nil }
+func (e *Edge) adopt(c *Conn, nc net.Conn) error { return e.adoptGo(c, nc) }
+func (l *loop) post(func())                      {}
+func (l *loop) wakePart(*groupPart)              {}
+func (l *loop) fetched(*Attachment)              {}
+func (l *loop) drain()                           {}
+func (l *loop) stop()                            {}
+func (c *Conn) write(p []byte) int               { return c.gc.write(p) }
+func (c *Conn) fetch(a *Attachment)              { c.gc.fetch(a) }
+func (c *Conn) closeSocket()                     { c.gc.close() }

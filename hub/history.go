@@ -1,0 +1,150 @@
+package hub
+
+import (
+	"context"
+
+	"tidings"
+)
+
+// mayRead returns the error of access for the first topic that the query names and the actor may not read.
+func (h *Hub) mayRead(q Query, actor tidings.Actor) error {
+	if len(q.Patterns) == 0 {
+		return tidings.Errorf(tidings.ErrInvalid, "the query needs a topic or a pattern")
+	}
+	for _, p := range q.Patterns {
+		if t, ok := p.Topic(); ok {
+			if err := h.access.May(actor, tidings.ReadAction, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readBatches bounds how much of the log one call of Read looks through.
+const readBatches = 64
+
+// Read returns at most max events after the position that match the query and that the actor may read, and the position
+// up to which the answer is complete. It looks at no more than a bounded number of events of the log, so it may return
+// none although there are more: more tells. Errors: those of the log, a gap among them, and those of access.
+func (h *Hub) Read(ctx context.Context, q Query, actor tidings.Actor, after tidings.Position, max int) (items []*Item, next tidings.Position, more bool, err error) {
+	if err := h.mayRead(q, actor); err != nil {
+		return nil, after, false, err
+	}
+	next = after
+	for range readBatches {
+		evs, end, err := h.log.Read(ctx, next, q.Patterns, dispatchBatch)
+		if err != nil {
+			return items, next, false, err
+		}
+		for i := range evs {
+			it := &Item{Event: &evs[i], decode: h.opt.Decode}
+			if q.filtered(it) || h.access.May(actor, tidings.ReadAction, it.Topic) != nil {
+				continue
+			}
+			if len(items) == max {
+				return items, next, true, nil
+			}
+			items = append(items, it)
+			next = it.Position
+		}
+		if next = end; next.Offset >= h.log.Head().Offset {
+			return items, next, false, nil
+		}
+	}
+	return items, next, true, nil
+}
+
+// Latest returns the last max events that match the query and that the actor may read, the oldest of them first, and
+// the position to go on from.
+//
+// The log is read forwards only, so it is asked for a window at its end, which grows until it holds enough.
+func (h *Hub) Latest(ctx context.Context, q Query, actor tidings.Actor, max int) ([]*Item, tidings.Position, error) {
+	return h.backwards(ctx, q, actor, uint64(max), func(items []*Item) ([]*Item, bool) {
+		if len(items) >= max {
+			return items[len(items)-max:], true
+		}
+		return items, false
+	})
+}
+
+// Item returns the newest version of the item with the id in the topic. Errors: ErrNotFound, and those of Read.
+func (h *Hub) Item(ctx context.Context, topic tidings.Topic, actor tidings.Actor, id string) (*Item, error) {
+	q := Query{Patterns: []tidings.Pattern{tidings.PatternOf(topic)}}
+	if p, err := tidings.ParsePosition(id); err == nil && p.Offset > 0 {
+		p.Offset--
+		if items, _, _, err := h.Read(ctx, q, actor, p, 1); err == nil && len(items) == 1 && items[0].ItemID() == id {
+			return items[0], nil
+		}
+	}
+	items, _, err := h.backwards(ctx, q, actor, 16, func(items []*Item) ([]*Item, bool) {
+		for i := len(items) - 1; i >= 0; i-- {
+			if items[i].ItemID() == id {
+				return items[i : i+1], true
+			}
+		}
+		return nil, false
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(items) == 0 || items[0].Kind == tidings.Retract {
+		return nil, tidings.Errorf(tidings.ErrNotFound, "the topic %s keeps no item %q", topic, id)
+	}
+	return items[0], nil
+}
+
+// backwards reads growing windows of offsets at the end of the log until enough finds what it wants in what they hold.
+func (h *Hub) backwards(ctx context.Context, q Query, actor tidings.Actor, window uint64, enough func([]*Item) ([]*Item, bool)) ([]*Item, tidings.Position, error) {
+	head := h.Head()
+	if err := h.mayRead(q, actor); err != nil {
+		return nil, head, err
+	}
+	var found []*Item // from the window's beginning to head
+	end := head
+	for window = max(window, 16) * 2; ; window *= 4 {
+		from := tidings.Position{Epoch: head.Epoch}
+		if window < head.Offset {
+			from.Offset = head.Offset - window
+		}
+		oldest := h.log.Oldest()
+		from.Offset = max(from.Offset, oldest.Offset)
+		part, begin, err := h.between(ctx, q, actor, from, end)
+		if err != nil {
+			return nil, head, err
+		}
+		found = append(part, found...)
+		if items, ok := enough(found); ok || begin.Offset > from.Offset || from.Offset <= oldest.Offset || from.Offset == 0 {
+			return items, head, nil
+		}
+		end = from
+	}
+}
+
+// between returns the matching events after from up to end, and where they begin to be complete: behind from if some
+// were removed.
+func (h *Hub) between(ctx context.Context, q Query, actor tidings.Actor, from, end tidings.Position) (items []*Item, begin tidings.Position, err error) {
+	begin = from
+	for from.Offset < end.Offset {
+		evs, next, err := h.log.Read(ctx, from, q.Patterns, dispatchBatch)
+		if gap, ok := asGap(err); ok && gap.Oldest.Offset > from.Offset {
+			from = gap.Oldest
+			begin = from
+			continue
+		}
+		if err != nil {
+			return nil, begin, err
+		}
+		for i := range evs {
+			it := &Item{Event: &evs[i], decode: h.opt.Decode}
+			if it.Position.Offset <= end.Offset && !q.filtered(it) && h.access.May(actor, tidings.ReadAction, it.Topic) == nil {
+				items = append(items, it)
+			}
+		}
+		if next == from {
+			break
+		}
+		from = next
+	}
+	return items, begin, nil
+}

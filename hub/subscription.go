@@ -1,0 +1,211 @@
+package hub
+
+import (
+	"context"
+	"sort"
+	"sync/atomic"
+	"time"
+
+	"tidings"
+)
+
+// State is what a subscription's Next found.
+type State uint8
+
+// The states.
+const (
+	AtHead   State = iota // nothing now; the feed's waker will tell
+	HasBytes              // the bytes returned are to be written
+	Lagging               // Fetch has to be called
+	Over                  // the bytes returned, if any, are the last
+)
+
+// Subscription is one reader's cursor. One goroutine at a time may use it; ending it from outside is the hub's part.
+type Subscription struct {
+	feed    *Feed
+	actor   *tidings.Actor
+	off     int64            // place in the feed; without meaning while catchUp is set
+	pos     tidings.Position // everything up to here has been given out
+	cur     *chunk           // what Next returned last is of it, up to its entry curEnds
+	curEnds int
+	catchUp *catchUp
+	ended   atomic.Pointer[error]
+	closed  bool
+}
+
+// catchUp is the state of a reader that reads from the log.
+type catchUp struct {
+	buf  []byte // encoded and not yet given out
+	ends []entry
+	pos  tidings.Position // complete up to here once buf has been given out
+}
+
+// Bounds of one Fetch.
+const (
+	fetchEvents = 256
+	fetchBytes  = 64 << 10
+	fetchLook   = 16 // batches it looks through for a match before it lets others have their turn
+)
+
+// Waker returns the waker of the feed that the subscription reads.
+func (s *Subscription) Waker() Waker { return s.feed.waker }
+
+// Position returns the position up to which everything has been given out.
+func (s *Subscription) Position() tidings.Position { return s.pos }
+
+// Next returns the encoded events that the reader has not had: whole messages, shared and never changed. It does not
+// block. After HasBytes, Advance has to be called.
+func (s *Subscription) Next() ([]byte, State) {
+	if e := s.ended.Load(); e != nil {
+		return s.feed.form.AppendEnd(nil, *e), Over
+	}
+	if cu := s.catchUp; cu != nil {
+		if len(cu.buf) > 0 {
+			return cu.buf, HasBytes
+		}
+		return nil, Lagging
+	}
+	p, ok := s.feed.next(s)
+	switch {
+	case !ok:
+		return nil, Lagging
+	case p == nil:
+		return nil, AtHead
+	}
+	return p, HasBytes
+}
+
+// Advance says that the first n of the bytes that Next returned have been taken. Where n lies inside an event, it returns
+// a copy of the event's rest, which counts as given out; later events are returned again by Next.
+func (s *Subscription) Advance(n int) (rest []byte) {
+	if cu := s.catchUp; cu != nil {
+		return s.advanceCatchUp(cu, n)
+	}
+	c := s.cur
+	s.cur = nil
+	ends := c.ends[:s.curEnds]
+	at := int(s.off-c.base) + n
+	if last := ends[len(ends)-1]; at == last.end {
+		s.off += int64(n)
+		s.pos.Offset = last.offset
+		return nil
+	}
+	end, offset, rest := cut(c.buf, ends, at)
+	s.off = c.base + int64(end)
+	s.pos.Offset = max(s.pos.Offset, offset)
+	return rest
+}
+
+func (s *Subscription) advanceCatchUp(cu *catchUp, n int) (rest []byte) {
+	if n == len(cu.buf) {
+		s.pos = cu.pos
+	} else {
+		// What was not taken is read again when there is room, so that a reader that stands still holds no more than
+		// the rest of one event.
+		_, offset, r := cut(cu.buf, cu.ends, n)
+		rest = r
+		if offset > 0 {
+			s.pos = tidings.Position{Epoch: s.feed.hub.epoch, Offset: offset}
+		}
+	}
+	cu.buf, cu.ends = nil, nil
+	return rest
+}
+
+// cut finds the event that ends at or behind at, unless at is a boundary: it returns the end in bytes and the offset in
+// the log of the last event that is taken wholly or by the copy of its rest. The offset is 0 if there is none.
+func cut(buf []byte, ends []entry, at int) (end int, offset uint64, rest []byte) {
+	i := sort.Search(len(ends), func(i int) bool { return ends[i].end > at }) // the event that holds the byte at
+	if i > 0 {
+		end, offset = ends[i-1].end, ends[i-1].offset
+	}
+	if at > end {
+		rest = append([]byte(nil), buf[at:ends[i].end]...)
+		end, offset = ends[i].end, ends[i].offset
+	}
+	return end, offset, rest
+}
+
+// Fetch reads from the log what the tail of the feed does not hold any more, at most a bounded number of bytes, and
+// leaves it for Next; or it puts the subscription back into the tail. It may block on the log.
+func (s *Subscription) Fetch(ctx context.Context) {
+	cu := s.catchUp
+	if cu == nil || len(cu.buf) > 0 || s.ended.Load() != nil {
+		return
+	}
+	f, h := s.feed, s.feed.hub
+	for range fetchLook {
+		if f.attach(s) {
+			return
+		}
+		if s.pos.Epoch == h.epoch && s.pos.Offset > h.pos.Load() && s.pos.Offset <= h.log.Head().Offset {
+			// The reader has seen what is not dispatched yet, an event of its own perhaps.
+			if h.waitFor(ctx, s.pos.Offset) != nil {
+				return
+			}
+			continue
+		}
+		limit := h.pos.Load() // what lies behind comes through the feed
+		evs, next, err := h.log.Read(ctx, s.pos, f.query.Patterns, fetchEvents)
+		if gap, ok := asGap(err); ok {
+			h.gaps.Add(1)
+			cu.buf = f.form.AppendGap(nil, gap)
+			cu.pos = gap.Oldest
+			cu.ends = []entry{{end: len(cu.buf), offset: gap.Oldest.Offset}}
+			if len(cu.buf) == 0 {
+				s.pos = gap.Oldest
+				continue
+			}
+			return
+		}
+		if err != nil {
+			// Next asks again; the pause keeps a broken log from being asked all the time.
+			select {
+			case <-ctx.Done():
+			case <-h.done:
+			case <-time.After(retryPause):
+			}
+			return
+		}
+		if next.Offset > limit {
+			next.Offset = limit
+		}
+		for i := range evs {
+			if evs[i].Position.Offset > limit {
+				break
+			}
+			if len(cu.buf) >= fetchBytes {
+				next = tidings.Position{Epoch: h.epoch, Offset: evs[i].Position.Offset - 1}
+				break
+			}
+			n := len(cu.buf)
+			cu.buf = f.encode(cu.buf, &Item{Event: &evs[i], decode: h.opt.Decode})
+			if len(cu.buf) > n {
+				cu.ends = append(cu.ends, entry{end: len(cu.buf), offset: evs[i].Position.Offset})
+			}
+		}
+		cu.pos = next
+		if len(cu.buf) > 0 {
+			return
+		}
+		if next == s.pos && h.waitFor(ctx, limit+1) != nil { // the tail was cut beyond limit by a batch under way
+			return
+		}
+		s.pos = next
+	}
+}
+
+// Goodbye returns what tells the reader that the server stops.
+func (s *Subscription) Goodbye() []byte { return s.feed.form.AppendGoodbye(nil) }
+
+// end makes Next return Over. The caller wakes the feed.
+func (s *Subscription) end(err error) { s.ended.CompareAndSwap(nil, &err) }
+
+// Close ends the subscription; its feed goes with the last of its subscriptions.
+func (s *Subscription) Close() {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.feed.hub.unsubscribe(s)
+}
