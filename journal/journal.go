@@ -1,7 +1,3 @@
-// Package journal is the durable log: one ordered sequence of events, appended at the end and read with a cursor.
-//
-// There are two of them with the same behaviour, which package journaltest asserts: [Memory] for tests, and [JetStream]
-// on a NATS server in the process or reached by URL.
 package journal
 
 import (

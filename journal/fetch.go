@@ -1,0 +1,244 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"tidings"
+)
+
+// message is a stored message as it comes from the store.
+type message struct {
+	subject string
+	seq     uint64
+	at      time.Time // when it was appended
+	header  nats.Header
+	data    []byte
+}
+
+const (
+	fetchMessages = 1000    // in one batch at most
+	fetchBytes    = 4 << 20 // likewise, and one message more
+)
+
+var errNoMessage = errors.New("journal: no such message")
+
+// getRequest is a request of JetStream's message get API, the direct one or the leader's.
+type getRequest struct {
+	Seq       uint64     `json:"seq,omitempty"`
+	LastFor   string     `json:"last_by_subj,omitempty"`
+	NextFor   string     `json:"next_by_subj,omitempty"`
+	Batch     int        `json:"batch,omitempty"`
+	MaxBytes  int        `json:"max_bytes,omitempty"`
+	StartTime *time.Time `json:"start_time,omitempty"`
+}
+
+func storeReadError(err error) error {
+	return tidings.Errorf(tidings.ErrUnavailable, "reading the journal's store: %w", err)
+}
+
+// direct sends a batched direct get and returns the messages, and whether there were no more.
+func (j *JetStream) direct(ctx context.Context, req getRequest) (msgs []message, end bool, err error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, false, storeReadError(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, j.opts.Timeout)
+	defer cancel()
+	inbox := j.nc.NewInbox()
+	sub, err := j.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, false, storeReadError(err)
+	}
+	defer sub.Unsubscribe()
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return nil, false, storeReadError(err)
+	}
+	if err := j.nc.PublishRequest("$JS.API.DIRECT.GET."+j.opts.Stream, inbox, body); err != nil {
+		return nil, false, storeReadError(err)
+	}
+	prev := "0" // sequence of the message before, which each message names
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return nil, false, storeReadError(err)
+		}
+		if status := m.Header.Get("Status"); status != "" {
+			switch status {
+			case "204":
+				if m.Header.Get("Nats-Last-Sequence") != prev {
+					return nil, false, storeReadError(errors.New("messages of an answer are missing"))
+				}
+				return msgs, m.Header.Get("Nats-Num-Pending") == "0", nil
+			case "404":
+				return msgs, true, nil
+			}
+			return nil, false, storeReadError(fmt.Errorf("status %s %s", status, m.Header.Get("Description")))
+		}
+		if before := m.Header.Get("Nats-Last-Sequence"); before != prev {
+			return nil, false, storeReadError(errors.New("messages of an answer are missing"))
+		}
+		prev = m.Header.Get("Nats-Sequence")
+		x := message{subject: m.Header.Get("Nats-Subject"), header: m.Header, data: m.Data}
+		if x.seq, err = strconv.ParseUint(prev, 10, 64); err != nil {
+			return nil, false, storeReadError(fmt.Errorf("malformed sequence %q", prev))
+		}
+		if x.at, err = time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp")); err != nil {
+			return nil, false, storeReadError(fmt.Errorf("malformed time of message %d", x.seq))
+		}
+		msgs = append(msgs, x)
+	}
+}
+
+// leader asks the stream's leader for one message; its answer misses nothing that was acknowledged.
+func (j *JetStream) leader(ctx context.Context, req getRequest) (message, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return message{}, storeReadError(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, j.opts.Timeout)
+	defer cancel()
+	m, err := j.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+j.opts.Stream, body)
+	if err != nil {
+		return message{}, storeReadError(err)
+	}
+	var r struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Subject string    `json:"subject"`
+			Seq     uint64    `json:"seq"`
+			Header  []byte    `json:"hdrs"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(m.Data, &r); err != nil {
+		return message{}, storeReadError(err)
+	}
+	if r.Error != nil {
+		if r.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+			return message{}, errNoMessage
+		}
+		return message{}, storeReadError(r.Error)
+	}
+	if r.Message == nil {
+		return message{}, storeReadError(errors.New("an answer without a message"))
+	}
+	x := message{subject: r.Message.Subject, seq: r.Message.Seq, at: r.Message.Time, data: r.Message.Data}
+	if len(r.Message.Header) > 0 {
+		if x.header, err = nats.DecodeHeadersMsg(r.Message.Header); err != nil {
+			return message{}, storeReadError(err)
+		}
+	}
+	return x, nil
+}
+
+// lastOf returns the last message whose subject matches, or errNoMessage.
+func (j *JetStream) lastOf(ctx context.Context, filter string) (message, error) {
+	return j.leader(ctx, getRequest{LastFor: filter})
+}
+
+// scan calls visit for the stored messages in (after, limit] that the filter selects, in order, until it returns false.
+// It returns the sequence up to which it is complete. first is the size of the first batch; the others are larger.
+func (j *JetStream) scan(ctx context.Context, filter string, after, limit uint64, first int, visit func(*message) bool) (upTo uint64, err error) {
+	for batch := first; after < limit; batch = min(4*batch, fetchMessages) {
+		msgs, end, err := j.direct(ctx, getRequest{Seq: after + 1, NextFor: filter, Batch: batch, MaxBytes: fetchBytes})
+		if err != nil {
+			return after, err
+		}
+		for i := range msgs {
+			if msgs[i].seq > limit {
+				end = true
+				break
+			}
+			if !visit(&msgs[i]) {
+				return after, nil
+			}
+			after = msgs[i].seq
+		}
+		if !end {
+			continue
+		}
+		if j.srv == nil && j.opts.Replicas > 1 && after < limit {
+			// A replica that lags behind may have answered.
+			next := filter
+			if next == "" {
+				next = ">"
+			}
+			m, err := j.leader(ctx, getRequest{Seq: after + 1, NextFor: next})
+			if err == nil && m.seq <= limit {
+				continue
+			}
+			if err != nil && !errors.Is(err, errNoMessage) {
+				return after, err
+			}
+		}
+		return limit, nil
+	}
+	return after, nil
+}
+
+// fetchAll returns the events in (after, last].
+func (j *JetStream) fetchAll(ctx context.Context, after, last uint64) ([]tidings.Event, error) {
+	var out []tidings.Event
+	var failed error
+	_, err := j.scan(ctx, "", after, last, fetchMessages, func(m *message) bool {
+		if _, ok := j.subj.topicOf(m.subject); !ok {
+			return true
+		}
+		e, err := j.event(m)
+		if err != nil {
+			failed = err
+			return false
+		}
+		out = append(out, e)
+		return true
+	})
+	return out, errors.Join(err, failed)
+}
+
+// event decodes an event's message.
+func (j *JetStream) event(m *message) (tidings.Event, error) {
+	return j.subj.decode(m.subject, m.header, m.data, j.pos(m.seq))
+}
+
+// countEvents returns the number of events kept.
+func (j *JetStream) countEvents(ctx context.Context) (uint64, error) {
+	msgs, _, err := j.direct(ctx, getRequest{Seq: 1, NextFor: j.subj.events + ">", Batch: 1})
+	if err != nil || len(msgs) == 0 {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(msgs[0].header.Get("Nats-Num-Pending"), 10, 64)
+	return n + 1, err
+}
+
+// fillTail reads the newest events that were there on opening, so that readers who come back after a restart find them
+// in memory.
+func (j *JetStream) fillTail(ctx context.Context) {
+	head := j.head.Load()
+	if head == 0 || j.opts.TailBytes == 0 {
+		return
+	}
+	info, err := j.stream.Info(ctx)
+	if err != nil || info.State.Msgs == 0 {
+		return
+	}
+	perMessage := max(info.State.Bytes/info.State.Msgs, 64)
+	n := uint64(j.opts.TailBytes) / perMessage
+	from := max(head-min(head, n), j.oldest.Load())
+	evs, err := j.fetchAll(ctx, from, head)
+	if err != nil {
+		if ctx.Err() == nil {
+			j.log.Warn("journal: reading the newest events into memory", "error", err)
+		}
+		return
+	}
+	j.tail.prepend(evs, from, head)
+}
