@@ -83,15 +83,9 @@ var losses = []struct {
 	{mediawiki.IRC, "log", "log_id", missing(nil), "the line does not have it"},
 	{mediawiki.IRC, "log", "log_params", missing(nil), "the line does not have them"},
 	{mediawiki.IRC, "log", "comment", missing(nil), "the line has one text for the action and the comment"},
-	{mediawiki.IRC, "log", "title", logPage, "the line names the log; the target only where the text marks it"},
+	{mediawiki.IRC, "log", "title", missing(nil), "the line names the log in place of the target, which only some texts mark"},
 	{mediawiki.IRC, "log", "log_action_comment", plainText, "the line has it with character references decoded, breaks as blanks"},
 	{mediawiki.IRC, "", "comment", plainText, "as log_action_comment"},
-}
-
-// logPage allows the title of a log in place of its target's.
-func logPage(_, got any) bool {
-	s, ok := got.(string)
-	return ok && strings.HasPrefix(s, "Special:Log/")
 }
 
 // anything allows any difference.

@@ -64,7 +64,7 @@ func (p *progress) wait(ctx context.Context, v int) error {
 // up from further back.
 func TestResumeAtRandomPoints(t *testing.T) {
 	const total, batch, cuts = 100_000, 100, 1000
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 110*time.Second)
 	defer cancel()
 	s := newServer(t, "")
 
@@ -272,7 +272,7 @@ func tell(e event) (told, error) {
 // is where its acknowledgement says, and what the subscriber was told is what the journal holds in the end.
 func TestResumeThroughKills(t *testing.T) {
 	const publishers, each, kills = 8, 2500, 10
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 65*time.Second)
 	defer cancel()
 	s := newServer(t, "")
 	token := s.token("publish:/beds/*")
