@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -138,32 +137,30 @@ func (t *target) drops(ctx context.Context) (int64, string, error) {
 	return sumDrops(string(body))
 }
 
-// dropMetric is the counter of the UDP source's drops by reason, in Prometheus's text format.
-const dropMetric = "tidings_udp_dropped_total"
-
-// sumDrops sums the values of dropMetric but for those of reason="kernel", which loadgen has from the system itself.
+// sumDrops sums the counters of drops in Prometheus's text format, tidings_…drop…{…reason="…"…}, but for those whose
+// reason is the kernel's buffer, which loadgen has from the system itself.
 func sumDrops(metrics string) (int64, string, error) {
 	var sum int64
 	var reasons strings.Builder
-	sc := bufio.NewScanner(strings.NewReader(metrics))
-	for sc.Scan() {
-		labels, ok := strings.CutPrefix(sc.Text(), dropMetric+"{")
-		if !ok {
+	for line := range strings.Lines(metrics) {
+		line = strings.TrimSpace(line)
+		name, rest, ok := strings.Cut(line, "{")
+		if !ok || !strings.HasPrefix(name, "tidings_") || !strings.Contains(name, "drop") || !strings.Contains(rest, "reason=") {
 			continue
 		}
-		labels, value, ok := strings.Cut(labels, "} ")
+		labels, value, ok := strings.Cut(rest, "} ")
 		if !ok {
-			return 0, "", fmt.Errorf("metrics: cannot read %q", sc.Text())
+			return 0, "", fmt.Errorf("metrics: cannot read %q", line)
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 		if err != nil {
 			return 0, "", fmt.Errorf("metrics: %w", err)
 		}
-		if n == 0 || strings.Contains(labels, `"kernel"`) {
+		if n == 0 || strings.Contains(labels, "kernel") {
 			continue
 		}
 		sum += int64(n)
 		fmt.Fprintf(&reasons, ", dropped %s %.0f", strings.ReplaceAll(labels, "|", "\\|"), n)
 	}
-	return sum, reasons.String(), sc.Err()
+	return sum, reasons.String(), nil
 }

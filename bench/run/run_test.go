@@ -68,13 +68,15 @@ func TestSumEvents(t *testing.T) {
 }
 
 func TestSumDrops(t *testing.T) {
-	const metrics = `# HELP tidings_udp_dropped_total Datagrams dropped.
-# TYPE tidings_udp_dropped_total counter
-tidings_udp_dropped_total{reason="kernel"} 900
-tidings_udp_dropped_total{reason="malformed"} 3
-tidings_udp_dropped_total{reason="truncated"} 0
-tidings_udp_dropped_total{reason="too many"} 1e+02
-tidings_udp_dropped_total_other{reason="x"} 5
+	const metrics = `# HELP tidings_dropped_total What was dropped.
+# TYPE tidings_dropped_total counter
+tidings_dropped_total{reason="kernel-buffer",source="udp"} 900
+tidings_dropped_total{reason="malformed",source="udp"} 3
+tidings_dropped_total{reason="truncated",source="udp"} 0
+tidings_udp_drops_total{source="udp",reason="queue-full"} 1e+02
+tidings_appended_total{reason="x"} 5
+tidings_dropped_connections 7
+go_gc_drops_total{reason="y"} 5
 `
 	sum, reasons, err := sumDrops(metrics)
 	if err != nil || sum != 103 {
@@ -83,7 +85,7 @@ tidings_udp_dropped_total_other{reason="x"} 5
 	if !strings.Contains(reasons, "malformed") || strings.Contains(reasons, "truncated") || strings.Contains(reasons, "kernel") {
 		t.Errorf("reasons %q, want those above zero that are not the kernel's", reasons)
 	}
-	if _, _, err := sumDrops(dropMetric + `{reason="x"} many` + "\n"); err == nil {
+	if _, _, err := sumDrops(`tidings_dropped_total{reason="x"} many` + "\n"); err == nil {
 		t.Error("a value that is no number gave no error")
 	}
 }
