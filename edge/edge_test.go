@@ -202,7 +202,7 @@ func TestFanOut(t *testing.T) {
 		for i := range readers {
 			rcvbuf := 0
 			if i%5 == 0 {
-				rcvbuf = 4096 // its socket fills up, so that writes are cut
+				rcvbuf = 16384 // its socket fills up, so that writes are cut
 			}
 			nc, c := s.dial(proto, rcvbuf)
 			c.Attach(l.g, l.cursor(0))

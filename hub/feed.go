@@ -192,7 +192,7 @@ func (f *Feed) next(s *Subscription) (p []byte, ok bool) {
 		c = f.chunks[i]
 	}
 	s.cur = c
-	s.curEnds = len(c.ends)
+	s.curEnd = c.ends[len(c.ends)-1]
 	return c.buf[s.off-c.base : len(c.buf) : len(c.buf)], true
 }
 

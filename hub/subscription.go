@@ -26,8 +26,8 @@ type Subscription struct {
 	actor   *tidings.Actor
 	off     int64            // place in the feed; without meaning while catchUp is set
 	pos     tidings.Position // everything up to here has been given out
-	cur     *chunk           // what Next returned last is of it, up to its entry curEnds
-	curEnds int
+	cur     *chunk           // what Next returned last is of it, up to the entry curEnd
+	curEnd  entry
 	catchUp *catchUp
 	ended   atomic.Pointer[error]
 	closed  bool
@@ -83,14 +83,16 @@ func (s *Subscription) Advance(n int) (rest []byte) {
 	}
 	c := s.cur
 	s.cur = nil
-	ends := c.ends[:s.curEnds]
 	at := int(s.off-c.base) + n
-	if last := ends[len(ends)-1]; at == last.end {
+	if at == s.curEnd.end {
 		s.off += int64(n)
-		s.pos.Offset = last.offset
+		s.pos.Offset = s.curEnd.offset
 		return nil
 	}
-	end, offset, rest := cut(c.buf, ends, at)
+	s.feed.mu.Lock()
+	buf, ends := c.buf, c.ends
+	s.feed.mu.Unlock()
+	end, offset, rest := cut(buf, ends, at)
 	s.off = c.base + int64(end)
 	s.pos.Offset = max(s.pos.Offset, offset)
 	return rest
