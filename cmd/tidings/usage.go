@@ -1,0 +1,144 @@
+package main
+
+// What the commands print for --help. Written by hand, because a person reads it.
+
+const overview = `Tidings pushes changes to everyone who asked for them, in the protocol they already speak.
+
+Usage:
+  tidings COMMAND [FLAGS] [ARGUMENTS]
+
+Commands:
+  serve          run the server
+  tail           print events as they come
+  publish        publish an event
+  topics         list the topics
+  status         show how the server is
+  token          create, list and revoke tokens
+  config check   check a configuration and print what it comes to
+  version        print the version
+  help COMMAND   explain a command
+
+Try it:
+  tidings serve --demo
+  tidings tail '/recentchange/**'
+`
+
+const serveUsage = `Usage: tidings serve [FLAGS]
+
+Runs the server until it is interrupted. Without flags it listens on loopback only and needs no other service. When all is
+up it prints one line that begins with "ready" and has the addresses.
+
+Flags:
+  --config FILE             read this TOML file
+  --data DIR                keep the journal and the admin token here (default tidings-data)
+  --http ADDR               listen here for HTTP (default 127.0.0.1:8080), or "off"
+  --udp ADDR                listen here for MediaWiki's change feeds (default 127.0.0.1:4455), or "off"
+  --demo                    make up changes, so that there is something to see
+  --demo-rate N             as many a second
+  --durability MODE         fsync: on disk before acknowledged (default); interval: some time later
+  --log-level LEVEL         debug, info, warn or error
+
+Examples:
+  tidings serve --demo
+  tidings serve --data /var/lib/tidings --http 127.0.0.1:8000 --udp off
+`
+
+const tailUsage = `Usage: tidings tail [FLAGS] [PATTERN|URL ...]
+
+Prints events as they come, until it is interrupted. A PATTERN is a topic with globs: * ? [abc] match within a segment, **
+matches any number of segments; without one it is /**, every topic. A URL is any stream of Server-Sent Events. It reconnects by
+itself, goes on after the last event it has seen, and says on stderr when it does and when events were lost.
+
+Flags:
+  --from POSITION|TIME      begin behind a position such as 5f3a9c01-1042, or at a time: 2026-01-31T12:00:00Z, 2026-01-31,
+                            or as long ago as 90s, 15m, 24h (default: now)
+  --filter FIELD=VALUE      only events whose payload has that value; again for another field, or another value of the same
+  --format line|json|raw    a line for a person (default), the event with its envelope as one line of JSON, or the payload
+  --limit N                 stop after N events
+  --server URL              default $TIDINGS_SERVER, else http://127.0.0.1:8080
+  --token TOKEN             for private topics (default $TIDINGS_TOKEN)
+
+Examples:
+  tidings tail '/recentchange/*.wikipedia.org' --filter type=edit --filter bot=false
+  tidings tail --from 1h --format json /news/local | jq .data
+  tidings tail http://127.0.0.1:8080/v2/stream/recentchange
+`
+
+const publishUsage = `Usage: tidings publish [FLAGS] TOPIC [DATA|-|@FILE]
+
+Publishes DATA, the content of FILE, or what stdin has (-, or nothing) on TOPIC, and prints the event's position once it is
+stored for good.
+
+Flags:
+  --type TYPE               the media type (default: application/json if DATA is JSON, else text/plain)
+  --id ID                   the item's name in its topic; publishing an ID again is a new version of that item
+  --key KEY                 the same KEY is the same event and is stored once, so that a repeat is harmless
+  --lines                   every line of stdin, or of FILE, that is not blank is an event of its own
+  --server URL              default $TIDINGS_SERVER, else http://127.0.0.1:8080
+  --token TOKEN             default $TIDINGS_TOKEN, else the admin token of a server on this machine
+  --data DIR                where that is: DIR/admin.token (default tidings-data)
+
+Examples:
+  tidings publish /news/local 'Bridge closed'
+  tidings publish /sensors/attic --id temperature '{"celsius": 19.5}'
+  tail -F access.log | tidings publish --lines /logs/web
+`
+
+const topicsUsage = `Usage: tidings topics [FLAGS] [PATTERN]
+
+Lists the topics that have events and match PATTERN, with the number of events that are kept.
+
+Flags:
+  --format table|json       default table
+  --server URL              default $TIDINGS_SERVER, else http://127.0.0.1:8080
+  --token TOKEN             for private topics (default $TIDINGS_TOKEN)
+
+Example:
+  tidings topics '/recentchange/*.org'
+`
+
+const statusUsage = `Usage: tidings status [FLAGS]
+
+Shows the figures of a running server.
+
+Flags:
+  --format table|json       default table
+  --server URL              default $TIDINGS_SERVER, else http://127.0.0.1:8080
+  --token TOKEN             default $TIDINGS_TOKEN
+
+Example:
+  tidings status --format json
+`
+
+const tokenUsage = `Usage: tidings token create [FLAGS] NAME SCOPE ...
+       tidings token list [FLAGS]
+       tidings token revoke [FLAGS] ID ...
+
+Creates, lists and revokes tokens. A SCOPE is an action and the topics it is for: publish:/news/**, read:/private/**. A new
+token is printed once and cannot be shown again. Revoking one ends the streams that were opened with it.
+
+Flags:
+  --format table|json       of list (default table)
+  --server URL              default $TIDINGS_SERVER, else http://127.0.0.1:8080
+  --token TOKEN             an admin token (default $TIDINGS_TOKEN, else that of a server on this machine)
+  --data DIR                where that is: DIR/admin.token (default tidings-data)
+
+Examples:
+  tidings token create newsroom 'publish:/news/**'
+  tidings token list
+  tidings token revoke 3f9c
+`
+
+const configUsage = `Usage: tidings config check [FILE]
+
+Checks FILE, or the defaults without one, with what the environment sets, and prints the values that a server would use. A
+mistake is told with its line.
+
+Example:
+  tidings config check tidings.toml
+`
+
+const versionUsage = `Usage: tidings version
+
+Prints the version, and what it was built with.
+`
