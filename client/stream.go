@@ -100,6 +100,7 @@ func (s *stream) run(ctx context.Context) error {
 					return errStopped
 				}
 			} else if !status.passing() {
+				status.gap = nil // told already, or nothing to go on from: this ends the stream
 				return err
 			}
 			base = max(base, status.RetryAfter)

@@ -249,6 +249,9 @@ func TestRefusals(t *testing.T) {
 		for _, err := range c.Events(t.Context(), all, client.Live) {
 			n++
 			var status *client.StatusError
+			if g := (*tidings.GapError)(nil); errors.As(err, &g) {
+				t.Errorf("%d: %v looks like a gap after which the stream goes on", tc.status, err)
+			}
 			if !errors.Is(err, tc.kind) || !errors.As(err, &status) || status.Status != tc.status || tc.status != 204 && status.Detail != "the reason" {
 				t.Errorf("%d: %v of kind %v", tc.status, err, tidings.KindOf(err))
 			}
