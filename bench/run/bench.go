@@ -149,7 +149,11 @@ func (b *bench) with(ctx context.Context, s *server, f func(*target) error) erro
 // load runs the load generator and returns its result. A run that lost events is an error beside its result.
 func (b *bench) load(ctx context.Context, t *target, args ...string) (measure.Result, error) {
 	var r measure.Result
-	args = append([]string{"-label", t.name, "-pid", fmt.Sprint(t.proc.pid())}, args...)
+	settle := "2s"
+	if b.quick {
+		settle = "200ms"
+	}
+	args = append([]string{"-label", t.name, "-pid", fmt.Sprint(t.proc.pid()), "-settle", settle}, args...)
 	cmd := exec.CommandContext(ctx, b.loadgen, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second

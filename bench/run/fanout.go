@@ -107,10 +107,14 @@ func window(ctx context.Context, b *bench) error {
 // memory: the slope of the server's PSS between two numbers of idle subscribers.
 func memory(ctx context.Context, b *bench) error {
 	kept := map[string]measure.Result{}
+	settle := "5s" // for what the handshakes have left behind to be collected
+	if b.quick {
+		settle = "500ms"
+	}
 	for _, s := range b.chosen(everyone...) {
 		err := b.with(ctx, s, func(t *target) error {
 			r, err := b.load(ctx, t, append(append([]string(nil), t.subscribe...),
-				"-memory", fmt.Sprintf("%d,%d", b.small, b.large), "-settle", "5s")...)
+				"-memory", fmt.Sprintf("%d,%d", b.small, b.large), "-settle", settle)...)
 			kept[s.name] = r
 			return err
 		})
