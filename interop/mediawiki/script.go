@@ -11,6 +11,7 @@ import (
 	"image/png"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Script makes varied changes, the same ones each round but for a number in their titles. A round is about sixty
@@ -292,6 +293,8 @@ func (s *Script) files(ctx context.Context) {
 	}
 	upload("the arch in June", 40)
 	upload("a sharper one", 200)
+	// MediaWiki names what it archives after the second: an archive made within the same one would replace the first.
+	second := time.Now().Truncate(time.Second).Add(time.Second)
 	s.edit(ctx, s.admin, "File talk:"+name, "whose roses?", "Whose?")
 	if s.err != nil {
 		return
@@ -305,6 +308,11 @@ func (s *Script) files(ctx context.Context) {
 	if err != nil {
 		s.err = err
 		return
+	}
+	select {
+	case <-time.After(time.Until(second)):
+	case <-ctx.Done():
+		s.err = ctx.Err()
 	}
 	s.call(ctx, s.admin, "filerevert", params{"filename": name, "archivename": old, "comment": "the first was better"})
 }

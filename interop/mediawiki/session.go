@@ -147,6 +147,9 @@ func (s *session) send(ctx context.Context, action string, p params, name string
 	if info := r.text("error", "info"); info != "" {
 		return nil, fmt.Errorf("mediawiki: %s: %s", action, info)
 	}
+	if result := r.text(action, "result"); result == "Failure" || result == "Warning" {
+		return nil, fmt.Errorf("mediawiki: %s: %.300s", action, answer)
+	}
 	return r, nil
 }
 
