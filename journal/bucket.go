@@ -32,6 +32,13 @@ func checkBucketKey(key string) error {
 	return nil
 }
 
+func checkBucketValue(value []byte, limit int) error {
+	if len(value) > limit {
+		return tidings.Errorf(tidings.ErrTooLarge, "the value has %d bytes and may have %d", len(value), limit)
+	}
+	return nil
+}
+
 // escapeKey writes a key in the letters that a key-value bucket allows.
 func escapeKey(key string) string {
 	b := make([]byte, 0, len(key)+8)
@@ -113,8 +120,8 @@ func (b *kvBucket) Put(ctx context.Context, key string, value []byte) error {
 	if err := checkBucketKey(key); err != nil {
 		return err
 	}
-	if len(value) > b.j.opts.MaxPayload {
-		return tidings.Errorf(tidings.ErrTooLarge, "the value has %d bytes and may have %d", len(value), b.j.opts.MaxPayload)
+	if err := checkBucketValue(value, b.j.opts.MaxPayload); err != nil {
+		return err
 	}
 	return b.change(ctx, func() (uint64, error) { return b.kv.Put(ctx, escapeKey(key), value) })
 }
@@ -290,6 +297,7 @@ func (b *kvBucket) close() {
 
 // memoryBucket is a Bucket in memory.
 type memoryBucket struct {
+	maxValue int
 	mu       sync.Mutex // held while the watchers are called, so that they see changes in order
 	closed   bool
 	m        map[string][]byte
@@ -313,7 +321,7 @@ func (m *Memory) Bucket(_ context.Context, name string) (Bucket, error) {
 	}
 	b := m.buckets[name]
 	if b == nil {
-		b = &memoryBucket{m: map[string][]byte{}}
+		b = &memoryBucket{maxValue: m.opts.MaxPayload, m: map[string][]byte{}}
 		m.buckets[name] = b
 	}
 	return b, nil
@@ -322,6 +330,9 @@ func (m *Memory) Bucket(_ context.Context, name string) (Bucket, error) {
 // Put implements Bucket.
 func (b *memoryBucket) Put(ctx context.Context, key string, value []byte) error {
 	if err := checkBucketKey(key); err != nil {
+		return err
+	}
+	if err := checkBucketValue(value, b.maxValue); err != nil {
 		return err
 	}
 	return b.change(ctx, func() bool { b.m[key] = append([]byte{}, value...); return true }, key)

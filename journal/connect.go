@@ -14,6 +14,10 @@ import (
 	"tidings"
 )
 
+// headroom is what a message may have beside its payload: the headers of an event whose fields are as long as they may
+// be and need escapes.
+const headroom = 32 << 10
+
 // startServer locks the directory and starts a NATS server in the process, without a listener.
 func (j *JetStream) startServer() (err error) {
 	if err := os.MkdirAll(j.opts.Dir, 0o700); err != nil {
@@ -32,7 +36,7 @@ func (j *JetStream) startServer() (err error) {
 		// The limits are the disk's and the rules' of retention; the server's would be guesses.
 		JetStreamMaxStore: 1 << 60, JetStreamMaxMemory: 64 << 20,
 		SyncInterval: interval,
-		MaxPayload:   int32(max(j.opts.MaxPayload, maxLostBytes) + 64<<10),
+		MaxPayload:   int32(max(j.opts.MaxPayload, maxLostBytes) + headroom),
 		MaxPending:   256 << 20,
 	})
 	if err != nil {
@@ -67,6 +71,10 @@ func (j *JetStream) connect() (err error) {
 		nats.ReconnectHandler(func(*nats.Conn) { j.log.Info("journal: the NATS server is back") }))
 	if err != nil {
 		return tidings.Errorf(tidings.ErrUnavailable, "journal: connecting to NATS at the configured URL: %w; is the server up?", err)
+	}
+	if limit := int(j.nc.MaxPayload()) - headroom; limit < j.opts.MaxPayload {
+		j.log.Warn("journal: the NATS server's max_payload lowers the limit of payloads", "configured", j.opts.MaxPayload, "limit", limit)
+		j.opts.MaxPayload = limit
 	}
 	return nil
 }

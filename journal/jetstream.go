@@ -202,7 +202,7 @@ func (j *JetStream) load(ctx context.Context) error {
 	head := max(l.max, l.head)
 	m, err := j.lastOf(ctx, j.subj.events+">")
 	if err == nil {
-		head = m.seq
+		head = max(head, m.seq)
 	} else if !errors.Is(err, errNoMessage) {
 		return err
 	}

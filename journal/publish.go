@@ -80,7 +80,7 @@ func (p *publisher) receive(m *nats.Msg) {
 	}
 }
 
-// parseAck reads an acknowledgement: {"stream":"tidings","seq":5,"duplicate":true} or {"error":{...}}.
+// parseAck reads an acknowledgement: {"stream":"tidings","seq":5,"duplicate": true} or {"error":{...}}.
 func parseAck(m *nats.Msg) ack {
 	if m.Header.Get("Status") == "503" {
 		return ack{err: nats.ErrNoResponders}
@@ -95,7 +95,7 @@ func parseAck(m *nats.Msg) ack {
 			seq = seq*10 + uint64(c-'0')
 		}
 		if seq > 0 {
-			return ack{seq: seq, dup: bytes.Contains(m.Data, []byte(`"duplicate":true`))}
+			return ack{seq: seq, dup: bytes.Contains(m.Data, []byte(`"duplicate":`))}
 		}
 	}
 	var r struct {

@@ -125,8 +125,11 @@ func (j *JetStream) At(ctx context.Context, t time.Time) (tidings.Position, erro
 		return tidings.Position{}, errClosed()
 	}
 	head, oldest := j.Head(), j.Oldest()
-	if t.Year() < 1970 {
+	switch y := t.Year(); { // JetStream counts nanoseconds in 64 bits
+	case y < 1970:
 		return oldest, nil
+	case y > 2200:
+		return head, nil
 	}
 	m, err := j.leader(ctx, getRequest{StartTime: &t, NextFor: j.subj.events + ">"})
 	switch {
