@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"runtime"
@@ -19,16 +20,19 @@ import (
 
 // asking are the flags of the commands that ask a server and print a table or JSON.
 type asking struct {
-	server
+	target
 	format choice
 }
 
-// parseAsking parses the flags that those commands have in common.
-func parseAsking(command string, admin bool, args []string) (*asking, *client.Client, []string, error) {
+// parseAsking parses the flags that those commands have in common, and those that more adds.
+func parseAsking(command string, admin bool, args []string, more ...func(*flag.FlagSet)) (*asking, *client.Client, []string, error) {
 	a := &asking{format: choice{"table", []string{"table", "json"}}}
 	fs := newFlags(command)
 	a.flags(fs, admin)
 	fs.Var(&a.format, "format", "")
+	for _, f := range more {
+		f(fs)
+	}
 	operands, err := parse(fs, args)
 	if err != nil {
 		return nil, nil, nil, err
@@ -76,7 +80,7 @@ func topics(ctx context.Context, args []string, std stdio) error {
 	return a.print(std.out, list, func(w io.Writer) {
 		fmt.Fprintln(w, "EVENTS\tTOPIC")
 		for _, t := range list {
-			fmt.Fprintf(w, "%d\t%s\n", t.Events, plain(string(t.Topic)))
+			fmt.Fprintf(w, "%d\t%s\n", t.Events, printable(string(t.Topic)))
 		}
 	})
 }
@@ -122,15 +126,16 @@ func flatten(w io.Writer, d *json.Decoder, path string) {
 		}
 		_, _ = d.Token() // ]
 	case nil:
-		fmt.Fprintf(w, "%s\t-\n", plain(path))
+		fmt.Fprintf(w, "%s\t-\n", printable(path))
 	default:
-		fmt.Fprintf(w, "%s\t%s\n", plain(path), plain(fmt.Sprint(tok)))
+		fmt.Fprintf(w, "%s\t%s\n", printable(path), printable(fmt.Sprint(tok)))
 	}
 }
 
 // token creates, lists and revokes tokens.
 func token(ctx context.Context, args []string, std stdio) error {
-	a, c, operands, err := parseAsking("token", true, args)
+	var ttl time.Duration
+	a, c, operands, err := parseAsking("token", true, args, func(fs *flag.FlagSet) { fs.DurationVar(&ttl, "ttl", 0, "") })
 	if err != nil {
 		return err
 	}
@@ -152,14 +157,14 @@ func token(ctx context.Context, args []string, std stdio) error {
 				return usageError{"token", err}
 			}
 		}
-		t, err := c.CreateToken(ctx, operands[0], operands[1:]...)
+		t, err := c.CreateToken(ctx, operands[0], ttl, operands[1:]...)
 		if err != nil {
 			return a.explain(err)
 		}
 		if a.format.value == "json" {
 			return a.print(std.out, t, nil)
 		}
-		fmt.Fprintf(std.err, "tidings: token %s may %s; it is not shown again\n", plain(t.ID), plain(strings.Join(t.Scopes, " ")))
+		fmt.Fprintf(std.err, "tidings: token %s may %s; it is not shown again\n", printable(t.ID), printable(strings.Join(t.Scopes, " ")))
 		_, err = fmt.Fprintln(std.out, t.Secret)
 		return err
 	case "list":
@@ -176,7 +181,7 @@ func token(ctx context.Context, args []string, std stdio) error {
 		return a.print(std.out, list, func(w io.Writer) {
 			fmt.Fprintln(w, "ID\tNAME\tCREATED\tEXPIRES\tSCOPES")
 			for _, t := range list {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", plain(t.ID), plain(t.Name), day(t.Created, "-"), day(t.Expires, "never"), plain(strings.Join(t.Scopes, " ")))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(t.ID), printable(t.Name), day(t.Created, "-"), day(t.Expires, "never"), printable(strings.Join(t.Scopes, " ")))
 			}
 		})
 	case "revoke":
@@ -190,7 +195,7 @@ func token(ctx context.Context, args []string, std stdio) error {
 				}
 				return a.explain(err)
 			}
-			fmt.Fprintf(std.err, "tidings: token %s is revoked\n", plain(id))
+			fmt.Fprintf(std.err, "tidings: token %s is revoked\n", printable(id))
 		}
 		return nil
 	}
@@ -212,6 +217,12 @@ func version(_ context.Context, args []string, std stdio) error {
 	} else if len(operands) > 0 {
 		return usagef("version", "it takes no operands")
 	}
+	_, err := fmt.Fprintf(std.out, "tidings %s %s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+// versionText returns the module's version and the commit it was built from, where the build knows them.
+func versionText() string {
 	v, commit, modified := "(devel)", "", ""
 	if info, ok := debug.ReadBuildInfo(); ok {
 		v = info.Main.Version
@@ -224,6 +235,5 @@ func version(_ context.Context, args []string, std stdio) error {
 			}
 		}
 	}
-	_, err := fmt.Fprintf(std.out, "tidings %s%s%s %s %s/%s\n", v, commit, modified, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return err
+	return v + commit + modified
 }

@@ -1,8 +1,6 @@
 package main
 
-import (
-	"context"
-)
+import "context"
 
 // configCommand checks a configuration and prints what it comes to.
 func configCommand(_ context.Context, args []string, std stdio) error {

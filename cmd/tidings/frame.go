@@ -74,7 +74,7 @@ func exitCode(err error, stderr io.Writer) int {
 		hint = h.hint
 	}
 	for line := range strings.Lines(strings.TrimPrefix(err.Error(), "client: ")) {
-		fmt.Fprintf(stderr, "tidings: %s\n", plain(strings.TrimSuffix(line, "\n")))
+		fmt.Fprintf(stderr, "tidings: %s\n", printable(strings.TrimSuffix(line, "\n")))
 	}
 	if hint != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", hint)
@@ -179,8 +179,8 @@ func (c *choice) Set(s string) error {
 	return nil
 }
 
-// server holds the flags that say which server to talk to and by which right.
-type server struct {
+// target holds the flags that say which server to talk to and by which right.
+type target struct {
 	url, token, data string
 }
 
@@ -191,7 +191,7 @@ const (
 )
 
 // flags adds --server and --token, and --data if the command may use the admin token.
-func (s *server) flags(fs *flag.FlagSet, admin bool) {
+func (s *target) flags(fs *flag.FlagSet, admin bool) {
 	s.url, s.token = os.Getenv("TIDINGS_SERVER"), os.Getenv("TIDINGS_TOKEN")
 	if s.url == "" {
 		s.url = defaultServer
@@ -204,7 +204,7 @@ func (s *server) flags(fs *flag.FlagSet, admin bool) {
 }
 
 // client returns a client of the server.
-func (s *server) client(command string, opts ...client.Option) (*client.Client, error) {
+func (s *target) client(command string, opts ...client.Option) (*client.Client, error) {
 	if s.token == "" && s.data != "" && isLoopback(s.url) {
 		// The file is there if the server was started here. If not, the server says that it wants a token.
 		if b, err := os.ReadFile(filepath.Join(s.data, "admin.token")); err == nil {
@@ -229,7 +229,7 @@ func isLoopback(server string) bool {
 }
 
 // explain adds a hint to an error that came from the server or from not reaching it.
-func (s *server) explain(err error) error {
+func (s *target) explain(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -55,10 +55,10 @@ func (p painter) paint(colour, s string) string {
 
 // event returns the event as one line, without its end.
 func (p painter) event(e client.Event) string {
-	line := p.paint(dim, p.when(e.Time)) + " " + p.paint(cyan, plain(string(e.Topic))) + " "
+	line := p.paint(dim, p.when(e.Time)) + " " + p.paint(cyan, printable(string(e.Topic))) + " "
 	switch rc := changeOf(e); {
 	case e.Kind == tidings.Retract:
-		return line + p.paint(red, "retracted ") + plain(e.ID)
+		return line + p.paint(red, "retracted ") + printable(e.ID)
 	case rc != nil:
 		return line + p.change(rc)
 	default:
@@ -111,12 +111,12 @@ func (p painter) change(rc *recentchange.RecentChange) string {
 	if flags != "" {
 		b.WriteString(p.paint(yellow, flags) + " ")
 	}
-	b.WriteString(p.paint(bold, "[["+plain(rc.Title.Value())+"]]"))
+	b.WriteString(p.paint(bold, "[["+printable(rc.Title.Value())+"]]"))
 	if rc.Type == recentchange.Log {
-		b.WriteString(" " + p.paint(yellow, plain(rc.LogType.Value()+"/"+rc.LogAction.Value())))
+		b.WriteString(" " + p.paint(yellow, printable(rc.LogType.Value()+"/"+rc.LogAction.Value())))
 	}
 	if user, ok := rc.User.Get(); ok {
-		b.WriteString(" " + plain(user))
+		b.WriteString(" " + printable(user))
 	}
 	if diff, ok := rc.Diff(); ok {
 		colour, s := green, "(+"+strconv.FormatInt(diff, 10)+")"
@@ -129,7 +129,7 @@ func (p painter) change(rc *recentchange.RecentChange) string {
 	if c := rc.LogActionComment.Value(); c != "" {
 		comment = c
 	}
-	if comment = plain(comment); comment != "" {
+	if comment = printable(comment); comment != "" {
 		b.WriteString(" " + cut(comment))
 	}
 	return b.String()
@@ -141,13 +141,13 @@ func text(contentType string, payload []byte) string {
 		if contentType == "" {
 			contentType = "of no known type"
 		}
-		return "(" + plain(contentType) + ", " + strconv.Itoa(len(payload)) + " bytes)"
+		return "(" + printable(contentType) + ", " + strconv.Itoa(len(payload)) + " bytes)"
 	}
 	var compact bytes.Buffer
 	if json.Compact(&compact, payload) == nil {
 		payload = compact.Bytes()
 	}
-	return cut(plain(string(payload)))
+	return cut(printable(string(payload)))
 }
 
 // cut shortens s to maxLine characters.
@@ -161,9 +161,9 @@ func cut(s string) string {
 	return s
 }
 
-// plain makes s safe for a terminal and one line long: white space of any kind is one blank, and other control
+// printable makes s safe for a terminal and one line long: white space of any kind is one blank, and other control
 // characters, invisible changes of writing direction included, are U+FFFD.
-func plain(s string) string {
+func printable(s string) string {
 	clean := func(r rune) bool {
 		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
 	}

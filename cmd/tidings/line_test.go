@@ -133,14 +133,14 @@ func TestParseFrom(t *testing.T) {
 	}
 }
 
-func FuzzPlain(f *testing.F) {
+func FuzzPrintable(f *testing.F) {
 	for _, s := range []string{"a b", "a\tb\r\n", "\x1b[31mred", "\u202e\u2066\u0085\u009b", "\xff\xfe", "日本\u00a0語"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got := plain(s)
-		if strings.ContainsFunc(got, unicode.IsControl) || strings.ContainsAny(got, "\u2028\u202e\u2066") || plain(got) != got {
-			t.Errorf("plain(%q) = %q", s, got)
+		got := printable(s)
+		if strings.ContainsFunc(got, unicode.IsControl) || strings.ContainsAny(got, "\u2028\u202e\u2066") || printable(got) != got {
+			t.Errorf("printable(%q) = %q", s, got)
 		}
 	})
 }

@@ -21,16 +21,19 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command line as a person does, one file of testdata for each subject.
 func TestScripts(t *testing.T) {
+	cmds := serverCommands()
+	cmds["exits"] = exits
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
 			e.Setenv("TIDINGS_SERVER", "")
 			e.Setenv("TIDINGS_TOKEN", "")
+			e.Values[runningKey] = new(*running)
 			return nil
 		},
 		RequireUniqueNames: true,
-		Cmds:               map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits},
+		Cmds:               cmds,
 	})
 }
 

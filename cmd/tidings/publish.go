@@ -22,7 +22,7 @@ const publishAttempts = 3
 // publish sends one event, or one for each line.
 func publish(ctx context.Context, args []string, std stdio) error {
 	fs := newFlags("publish")
-	var srv server
+	var srv target
 	srv.flags(fs, true)
 	var p client.Publication
 	fs.StringVar(&p.ContentType, "type", "", "")

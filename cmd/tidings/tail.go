@@ -22,7 +22,7 @@ import (
 // tail prints events as they come.
 func tail(ctx context.Context, args []string, std stdio) error {
 	fs := newFlags("tail")
-	var srv server
+	var srv target
 	srv.flags(fs, false)
 	var filters list
 	format := choice{"line", []string{"line", "json", "raw"}}
@@ -234,7 +234,7 @@ func oneLine(data []byte) []byte {
 // foreign returns a message of a stream that is not in envelopes as a line.
 func (p painter) foreign(m client.Message) string {
 	if m.Type == "retract" {
-		return p.paint(red, "retracted ") + plain(string(m.Data))
+		return p.paint(red, "retracted ") + printable(string(m.Data))
 	}
 	rc := changeOf(client.Event{Payload: m.Data})
 	if rc == nil {
@@ -244,7 +244,7 @@ func (p painter) foreign(m client.Message) string {
 	if where == "" {
 		where = rc.Wiki.Value()
 	}
-	return p.paint(dim, p.when(rc.Time())) + " " + p.paint(cyan, plain(where)) + " " + p.change(rc)
+	return p.paint(dim, p.when(rc.Time())) + " " + p.paint(cyan, printable(where)) + " " + p.change(rc)
 }
 
 // gap says that events were lost, on stderr and, for a program, among the events.
@@ -270,9 +270,9 @@ func (p *printer) notice(n client.Notice) {
 	switch {
 	case n.Err != nil:
 		p.lost[n.URL] = true
-		fmt.Fprintf(p.err, "tidings: %s: %s; trying again in %s\n", plain(where), plain(strings.TrimPrefix(n.Err.Error(), "client: ")), n.Wait.Round(100*time.Millisecond))
+		fmt.Fprintf(p.err, "tidings: %s: %s; trying again in %s\n", printable(where), printable(strings.TrimPrefix(n.Err.Error(), "client: ")), n.Wait.Round(100*time.Millisecond))
 	case p.lost[n.URL]:
 		delete(p.lost, n.URL)
-		fmt.Fprintf(p.err, "tidings: %s: connected again\n", plain(where))
+		fmt.Fprintf(p.err, "tidings: %s: connected again\n", printable(where))
 	}
 }

@@ -118,7 +118,8 @@ Creates, lists and revokes tokens. A SCOPE is an action and the topics it is for
 token is printed once and cannot be shown again. Revoking one ends the streams that were opened with it.
 
 Flags:
-  --format table|json       of list (default table)
+  --ttl DURATION            of create: how long the token is good for, such as 720h (default: until it is revoked)
+  --format table|json       of list and create (default table)
   --server URL              default $TIDINGS_SERVER, else http://127.0.0.1:8080
   --token TOKEN             an admin token (default $TIDINGS_TOKEN, else that of a server on this machine)
   --data DIR                where that is: DIR/admin.token (default tidings-data)

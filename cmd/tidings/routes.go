@@ -1,0 +1,168 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"tidings"
+	"tidings/internal/problem"
+	"tidings/outlet"
+	"tidings/outlet/feeds"
+	"tidings/outlet/sse"
+	sourcehttp "tidings/source/http"
+)
+
+// routes is the HTTP surface; design and README have the table.
+func (s *server) routes() http.Handler {
+	mux := http.NewServeMux()
+	tokens := &sourcehttp.TokenServer{Tokens: s.policy, Log: s.log}
+	mux.Handle("GET "+sse.StreamsPath, s.public(s.stream.ServeStream))
+	mux.Handle("GET /subscribe", s.public(s.stream.ServeSubscribe))
+	mux.Handle("GET /topics", s.public(s.lists.ServeTopics(s.topics, func(a tidings.Actor, t tidings.Topic) bool {
+		return s.policy.May(a, tidings.ReadAction, t) == nil
+	})))
+	mux.Handle("/tokens", tokens)
+	mux.Handle("/tokens/", tokens)
+	mux.Handle("/problems/", problem.Handler())
+	mux.HandleFunc("GET /status", s.status)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { plain(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if !s.ready.Load() {
+			plain(w, http.StatusServiceUnavailable, "not ready")
+			return
+		}
+		plain(w, http.StatusOK, "ready")
+	})
+	mux.Handle("GET /metrics", s.metrics())
+	mux.HandleFunc("GET /robots.txt", func(w http.ResponseWriter, r *http.Request) { plain(w, http.StatusOK, "User-agent: *\nDisallow: /") })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { plain(w, http.StatusOK, front) })
+	topic := s.public(s.topic)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if strings.HasPrefix(r.URL.Path, "/topics/") { // not by mux, which redirects a bad path instead of saying what is bad
+			topic.ServeHTTP(w, r)
+			return
+		}
+		if r.Method == http.MethodOptions {
+			s.public(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }).ServeHTTP(w, r)
+			return
+		}
+		if _, pattern := mux.Handler(r); pattern == "" {
+			s.notFound(mux, w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// front is what a person who opens the server sees.
+const front = `Tidings pushes changes to everyone who asked.
+
+  /topics                      what there is
+  /topics/{topic}              a topic: SSE, NDJSON or a JSON list, by Accept or ?format=
+  /subscribe?topic=PATTERN     several topics in one stream
+  /v2/stream/recentchange      recent changes as EventStreams has them
+  /status /metrics /healthz /readyz
+`
+
+// notFound answers what no route takes: another method is not allowed, another path is not there.
+func (s *server) notFound(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		o := r.Clone(r.Context())
+		o.Method = m
+		if _, pattern := mux.Handler(o); pattern != "" {
+			allowed = append(allowed, m)
+		}
+	}
+	if len(allowed) > 0 {
+		problem.MethodNotAllowed(w, r, allowed...)
+		return
+	}
+	problem.Write(w, r, tidings.Errorf(tidings.ErrNotFound, "there is nothing at %s: GET / lists what there is", r.URL.Path))
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write([]byte(strings.TrimSuffix(text, "\n") + "\n"))
+}
+
+// topicOffers are the forms of a topic for a reader, the JSON list first: what a browser or curl asks for by default.
+var topicOffers = append([]outlet.Offer{feeds.Offer}, sse.Offers...)
+
+// topic serves /topics/{topic}: reading in the form asked for, publishing to source/http.
+func (s *server) topic(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		s.publish.ServeHTTP(w, r)
+		return
+	}
+	if r.URL.Query().Has("item") {
+		s.lists.ServeTopic(w, r)
+		return
+	}
+	o, ok := outlet.Negotiate(r, topicOffers)
+	if !ok {
+		var types []string
+		for _, o := range topicOffers {
+			types = append(types, o.Type)
+		}
+		problem.NotAcceptable(w, r, types...)
+		return
+	}
+	if o == feeds.Offer {
+		s.lists.ServeTopic(w, r)
+		return
+	}
+	s.stream.ServeTopic(w, r, o.Name == "ndjson")
+}
+
+func (s *server) topics(r *http.Request, p tidings.Pattern) ([]feeds.Topic, error) {
+	infos, err := s.journal.Topics(r.Context(), p)
+	if err != nil {
+		return nil, err
+	}
+	topics := make([]feeds.Topic, len(infos))
+	for i, t := range infos {
+		topics[i] = feeds.Topic{Topic: t.Topic, Events: t.Events}
+	}
+	return topics, nil
+}
+
+// public lets pages of the configured origins use a resource (Fetch, section 3.2). A page sends no credentials by
+// itself: who may do what is in the token it sends.
+func (s *server) public(h http.HandlerFunc) http.Handler {
+	origins := s.cfg.HTTP.CORSOrigins
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		switch {
+		case slices.Contains(origins, "*"):
+			w.Header().Set("Access-Control-Allow-Origin", "*")
+		case origin != "" && slices.Contains(origins, origin):
+			w.Header().Set("Access-Control-Allow-Origin", origin)
+			w.Header().Add("Vary", "Origin")
+		default:
+			h(w, r)
+			return
+		}
+		w.Header().Set("Access-Control-Expose-Headers", "Location, Position, ETag, Retry-After")
+		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+			w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE")
+			w.Header().Set("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, Idempotency-Key, Item-ID, If-None-Match, Last-Event-ID, X-Requested-With")
+			w.Header().Set("Access-Control-Max-Age", "86400")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		h(w, r)
+	})
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.Encode(v)
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"tidings/config"
+)
+
+// loadConfig reads the file, if one is named, and the environment.
+func loadConfig(file string) (config.Config, error) {
+	var data []byte
+	if file != "" {
+		var err error
+		if data, err = os.ReadFile(file); err != nil {
+			return config.Config{}, err
+		}
+	}
+	return config.Parse(file, data, os.Environ())
+}
+
+// checkConfig prints the effective configuration.
+func checkConfig(file string, out io.Writer) error {
+	cfg, err := loadConfig(file)
+	if err == nil {
+		err = cfg.Validate()
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(out, cfg.TOML())
+	return err
+}
+
+// serve runs the server until ctx ends or a part of it fails.
+func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := newFlags("serve")
+	file := fs.String("config", "", "")
+	flags := map[string]*string{}
+	for _, name := range []string{"data", "http", "udp", "domain", "durability", "log-level"} {
+		flags[name] = fs.String(name, "", "")
+	}
+	demo := fs.Bool("demo", false, "")
+	rate := fs.Float64("demo-rate", 0, "")
+	if _, err := parse(fs, args); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(*file)
+	if err != nil {
+		return err
+	}
+	for name, p := range map[string]*string{"data": &cfg.Data, "http": &cfg.HTTP.Addr, "udp": &cfg.UDP.Addr,
+		"domain": &cfg.Domain, "durability": &cfg.Durability, "log-level": &cfg.LogLevel} {
+		if *flags[name] != "" {
+			*p = *flags[name]
+		}
+	}
+	cfg.Demo.Enabled = cfg.Demo.Enabled || *demo
+	if *rate > 0 {
+		cfg.Demo.Rate = *rate
+	}
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+
+	s, err := open(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, s.readyLine())
+	select {
+	case <-ctx.Done():
+		log.Info("shutting down")
+	case err = <-s.failed:
+		log.Error("shutting down because a part failed", "err", err)
+	}
+	if closeErr := s.close(); err == nil {
+		err = closeErr
+	}
+	return err
+}

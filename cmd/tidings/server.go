@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tidings"
+	"tidings/access"
+	"tidings/config"
+	"tidings/edge"
+	"tidings/hub"
+	"tidings/internal/bearer"
+	"tidings/internal/drops"
+	"tidings/journal"
+	"tidings/outlet/feeds"
+	"tidings/outlet/sse"
+	"tidings/recentchange"
+	"tidings/source/demo"
+	sourcehttp "tidings/source/http"
+	"tidings/source/mediawiki"
+)
+
+// server is every part of the program, wired. It is built from the log outwards and shut down with the data: sources,
+// journal, hub, outlets, listeners.
+type server struct {
+	cfg   config.Config
+	log   *slog.Logger
+	drops *drops.Drops // connections refused
+	begun time.Time
+
+	journal journal.Journal
+	policy  *access.Policy
+	hub     *hub.Hub
+	edge    *edge.Edge
+	stream  *sse.Server
+	lists   *feeds.Server
+	publish *sourcehttp.Server
+	udp     *mediawiki.UDP
+
+	listener *edge.Listener
+	http     *http.Server
+
+	stopSources context.CancelFunc
+	sources     sync.WaitGroup
+	serving     sync.WaitGroup
+	failed      chan error // of a part that cannot go on
+	ready       atomic.Bool
+}
+
+// Deadlines of the steps of a shutdown.
+const (
+	drainTimeout   = 5 * time.Second
+	goodbyeTimeout = 10 * time.Second
+	requestTimeout = 5 * time.Second
+)
+
+// open builds the server and starts it. After an error everything that was opened is closed again.
+func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, err error) {
+	s := &server{cfg: cfg, log: log, begun: time.Now(), failed: make(chan error, 4), drops: drops.New(log, "http")}
+	var undo []func()
+	defer func() {
+		if err != nil {
+			for i := len(undo) - 1; i >= 0; i-- {
+				undo[i]()
+			}
+		}
+	}()
+	j, err := journal.OpenJetStream(ctx, journal.Options{
+		Dir: cfg.Data, URL: cfg.NATSURL, Replicas: cfg.Replicas, Durability: cfg.Durability,
+		SyncInterval: time.Duration(cfg.SyncInterval), DedupeWindow: time.Duration(cfg.DedupeWindow), MaxPayload: int(cfg.HTTP.MaxBody), Retention: retention(cfg), Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.journal = j
+	undo = append(undo, func() { j.Close() })
+	if err := s.openPolicy(ctx); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { s.policy.Close() })
+
+	wikis := cfg.Wikis
+	s.hub = hub.New(j, s.policy, hub.Options{
+		Decode:   func(e *tidings.Event) any { return decodeRecentChange(e, wikis) },
+		FeedTail: int(cfg.Limits.FeedTail), Tails: int(cfg.Limits.FeedTails), Log: log,
+	})
+	undo = append(undo, s.hub.Close)
+	s.policy.OnChange(s.hub.Recheck)
+	s.edge, err = edge.New(edge.Options{Keepalive: time.Duration(cfg.HTTP.Keepalive), WriteTimeout: time.Duration(cfg.HTTP.WriteTimeout)})
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { s.edge.Shutdown(canceled()) })
+
+	s.stream = &sse.Server{Hub: s.hub, Edge: s.edge, Authenticate: s.authenticate, Retry: time.Duration(cfg.HTTP.Retry), MaxPatterns: cfg.Limits.Patterns}
+	s.lists = &feeds.Server{Hub: s.hub, Authenticate: s.authenticate}
+	s.publish = &sourcehttp.Server{Append: j.Append, Read: j.Read, Policy: s.policy, MaxBody: int64(cfg.HTTP.MaxBody), Rate: cfg.HTTP.PublishRate, Log: log}
+
+	sources, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stopSources = stop
+	undo = append(undo, func() { stop(); s.sources.Wait() })
+	if err := s.listenUDP(sources); err != nil {
+		return nil, err
+	}
+	if err := s.listenHTTP(); err != nil {
+		return nil, err
+	}
+	if cfg.Demo.Enabled {
+		s.sources.Go(func() { s.fail("the demo source", demo.Run(sources, cfg.Demo.Rate, j.Append)) })
+	}
+	s.ready.Store(true)
+	return s, nil
+}
+
+// canceled returns a context that has ended, for shutting down at once.
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+func retention(cfg config.Config) []journal.Retention {
+	var rs []journal.Retention
+	for _, r := range cfg.Retention {
+		rs = append(rs, journal.Retention{Prefix: tidings.Topic(r.Prefix), Age: time.Duration(r.Age), Bytes: int64(r.Bytes)})
+	}
+	return rs
+}
+
+func (s *server) openPolicy(ctx context.Context) error {
+	admin, err := access.AdminToken(s.cfg.Data)
+	if err != nil {
+		return err
+	}
+	bucket, err := s.journal.Bucket(ctx, "tokens")
+	if err != nil {
+		return err
+	}
+	private, err := s.cfg.PrivatePatterns()
+	if err != nil {
+		return err
+	}
+	s.policy, err = access.Open(ctx, bucket, access.Options{Private: private, AdminToken: admin, Log: s.log})
+	return err
+}
+
+func (s *server) authenticate(r *http.Request) (tidings.Actor, error) {
+	return bearer.Actor(r, s.policy.Authenticate)
+}
+
+// decodeRecentChange returns the change that the event is, or nil.
+func decodeRecentChange(e *tidings.Event, wikis recentchange.Wikis) any {
+	if e.Kind != tidings.Publish || !recentchange.IsRecentChange(e.ContentType) {
+		return nil
+	}
+	rc, err := recentchange.Decode(e.ContentType, e.Payload)
+	if err != nil {
+		return nil // a publisher's content type that does not fit its payload: just bytes
+	}
+	wikis.Fill(rc, e.Time)
+	return rc
+}
+
+func (s *server) listenUDP(ctx context.Context) (err error) {
+	if s.cfg.UDP.Addr == config.Off {
+		return nil
+	}
+	allow, err := s.cfg.AllowPrefixes()
+	if err != nil {
+		return err
+	}
+	s.udp, err = mediawiki.Listen(mediawiki.Config{
+		Addr: s.cfg.UDP.Addr, Allow: allow, ReceiveBuffer: int(s.cfg.UDP.ReceiveBuffer), Wikis: s.cfg.Wikis,
+		Append: s.journal.Append, Log: s.log,
+	})
+	if err != nil {
+		return withHint(err, "another program has the port: stop it, or name another one with --udp ADDR (--udp off for none)")
+	}
+	s.sources.Go(func() { s.fail("the UDP source", s.udp.Run(ctx)) })
+	return nil
+}
+
+func (s *server) listenHTTP() error {
+	if s.cfg.HTTP.Addr == config.Off {
+		return nil
+	}
+	ln, err := net.Listen("tcp", s.cfg.HTTP.Addr)
+	if err != nil {
+		return withHint(fmt.Errorf("listening for HTTP: %w", err), "another program has the port: stop it, or name another one with --http ADDR (--http off for none)")
+	}
+	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	s.listener = edge.LimitListener(ln, s.cfg.HTTP.MaxConnectionsPerAddress, loopback, func(a netip.Addr) {
+		s.drops.Add("connections-per-address", 1, "address", a)
+	})
+	s.http = &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Duration(s.cfg.HTTP.IdleTimeout),
+		MaxHeaderBytes:    int(s.cfg.HTTP.MaxHeader),
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		// Streams leave net/http, which HTTP/2 does not allow.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+	}
+	s.serving.Go(func() {
+		var err error
+		if s.cfg.HTTP.TLSCert != "" {
+			err = s.http.ServeTLS(s.listener, s.cfg.HTTP.TLSCert, s.cfg.HTTP.TLSKey)
+		} else {
+			err = s.http.Serve(s.listener)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			s.fail("the HTTP listener", err)
+		}
+	})
+	return nil
+}
+
+// fail reports a part that ended with an error, which ends the server.
+func (s *server) fail(what string, err error) {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	select {
+	case s.failed <- fmt.Errorf("%s: %w", what, err):
+	default:
+	}
+}
+
+// readyLine is what serve prints when every listener is up.
+func (s *server) readyLine() string {
+	var b strings.Builder
+	b.WriteString("ready")
+	if s.listener != nil {
+		fmt.Fprintf(&b, " http=%s", s.listener.Addr())
+	}
+	if s.udp != nil {
+		fmt.Fprintf(&b, " udp=%s", s.udp.Addr())
+	}
+	store := "data=" + s.cfg.Data
+	if s.cfg.NATSURL != "" {
+		store = "nats=" + s.cfg.NATSURL
+	}
+	fmt.Fprintf(&b, " %s durability=%s", store, s.journal.Stats().Durability)
+	return b.String()
+}
+
+// close shuts down with the data, each step with a deadline.
+func (s *server) close() error {
+	s.ready.Store(false)
+	var errs []error
+	// Nothing new comes in: requests under way finish, streams stay.
+	s.stopSources()
+	if s.http != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+		if err := s.http.Shutdown(ctx); err != nil {
+			s.http.Close()
+			s.log.Warn("requests were cut off by the shutdown", "err", err)
+		}
+		cancel()
+		s.serving.Wait()
+	}
+	s.sources.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	if err := s.hub.Drain(ctx); err != nil {
+		s.log.Warn("events were not dispatched before the shutdown; readers get them when they come back", "err", err)
+	}
+	cancel()
+	ctx, cancel = context.WithTimeout(context.Background(), goodbyeTimeout)
+	if err := s.edge.Shutdown(ctx); err != nil {
+		s.log.Warn("slow readers were cut off by the shutdown; they go on when they come back", "err", err)
+	}
+	cancel()
+	s.hub.Close()
+	errs = append(errs, s.policy.Close(), s.journal.Close())
+	s.drops.Flush()
+	return errors.Join(errs...)
+}
