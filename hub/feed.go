@@ -25,10 +25,10 @@ type Feed struct {
 	key   feedKey
 	query Query
 	form  Form
-	actor tidings.Actor // one of its audience
 	waker Waker
 
 	// Guarded by hub.mu.
+	actor   tidings.Actor // one of its audience
 	refs    int
 	named   map[*Subscription]struct{} // those whose rights can change
 	seen    uint64
@@ -65,12 +65,24 @@ type lostChunk struct {
 	first uint64
 }
 
-// encode appends the event in the feed's form unless the filter or the audience excludes it.
-func (f *Feed) encode(dst []byte, it *Item) []byte {
-	if f.query.filtered(it) || f.hub.access.May(f.actor, tidings.ReadAction, it.Topic) != nil {
-		return dst
+// mayRead reports whether the feed's audience may read the topic. Rights are asked of an actor, and the one the feed asks
+// for may have lost its own a moment ago: then another of the audience takes its place, so that nobody misses an event
+// because of somebody else's revocation. The caller holds hub.mu.
+func (f *Feed) mayRead(t tidings.Topic) bool {
+	access := f.hub.access
+	if access.May(f.actor, tidings.ReadAction, t) == nil {
+		return true
 	}
-	return f.form.Append(dst, it)
+	if access.Audience(f.actor) == f.key.audience {
+		return false
+	}
+	for s := range f.named {
+		if access.Audience(*s.actor) == f.key.audience {
+			f.actor = *s.actor
+			return access.May(f.actor, tidings.ReadAction, t) == nil
+		}
+	}
+	return false
 }
 
 // append adds one encoded event.

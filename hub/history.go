@@ -71,27 +71,38 @@ func (h *Hub) Latest(ctx context.Context, q Query, actor tidings.Actor, max int)
 // Item returns the newest version of the item with the id in the topic. Errors: ErrNotFound, and those of Read.
 func (h *Hub) Item(ctx context.Context, topic tidings.Topic, actor tidings.Actor, id string) (*Item, error) {
 	q := Query{Patterns: []tidings.Pattern{tidings.PatternOf(topic)}}
-	if p, err := tidings.ParsePosition(id); err == nil && p.Offset > 0 {
-		p.Offset--
-		if items, _, _, err := h.Read(ctx, q, actor, p, 1); err == nil && len(items) == 1 && items[0].ItemID() == id {
-			return items[0], nil
-		}
+	if err := h.mayRead(q, actor); err != nil {
+		return nil, err
 	}
-	items, _, err := h.backwards(ctx, q, actor, 16, func(items []*Item) ([]*Item, bool) {
+	newest := func(items []*Item) ([]*Item, bool) {
 		for i := len(items) - 1; i >= 0; i-- {
 			if items[i].ItemID() == id {
 				return items[i : i+1], true
 			}
 		}
 		return nil, false
-	})
-	if err != nil {
-		return nil, err
 	}
-	if len(items) == 0 || items[0].Kind == tidings.Retract {
+	var found []*Item
+	head := h.Head()
+	if p, err := tidings.ParsePosition(id); err == nil && p.Epoch == head.Epoch && 0 < p.Offset && p.Offset <= head.Offset {
+		// An item named by its position has no version before it.
+		p.Offset--
+		items, _, err := h.between(ctx, q, actor, p, head)
+		if err != nil {
+			return nil, err
+		}
+		found, _ = newest(items)
+	}
+	if found == nil {
+		var err error
+		if found, _, err = h.backwards(ctx, q, actor, 16, newest); err != nil {
+			return nil, err
+		}
+	}
+	if len(found) == 0 || found[0].Kind == tidings.Retract {
 		return nil, tidings.Errorf(tidings.ErrNotFound, "the topic %s keeps no item %q", topic, id)
 	}
-	return items[0], nil
+	return found[0], nil
 }
 
 // backwards reads growing windows of offsets at the end of the log until enough finds what it wants in what they hold.

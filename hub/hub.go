@@ -224,8 +224,10 @@ func (h *Hub) dispatch(evs []tidings.Event, next tidings.Position) {
 				return // by another pattern of its query
 			}
 			f.seen = it.Position.Offset
-			f.scratch = f.encode(f.scratch[:0], &it)
-			if len(f.scratch) == 0 {
+			if f.query.filtered(&it) || !f.mayRead(it.Topic) {
+				return
+			}
+			if f.scratch = f.form.Append(f.scratch[:0], &it); len(f.scratch) == 0 {
 				return
 			}
 			h.encoded.Add(1)
@@ -272,20 +274,25 @@ type feedKey struct{ query, form, audience string }
 // Subscribe returns a subscription. Whether After is still kept shows when it is read: the reader is told of a gap in
 // its protocol. Errors: those of access for a query that names a topic the actor may not read.
 func (h *Hub) Subscribe(r Request) (*Subscription, error) {
-	if err := h.mayRead(r.Query, r.Actor); err != nil {
-		return nil, err
-	}
 	s := &Subscription{pos: r.After}
 	s.actor = &publicActor
 	if r.Actor.Kind != tidings.Anonymous {
 		s.actor = &r.Actor
 	}
-	key := feedKey{query: r.Query.String(), form: r.Form.Key(), audience: h.access.Audience(r.Actor)}
+	key := feedKey{query: r.Query.String(), form: r.Form.Key()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	// Access is asked under the lock: a right that is withdrawn from here on finds the subscription in its feed.
+	if err := h.mayRead(r.Query, r.Actor); err != nil {
+		return nil, err
+	}
+	key.audience = h.access.Audience(r.Actor)
 	f := h.feeds[key]
 	if f == nil {
 		f = &Feed{hub: h, key: key, query: r.Query, form: r.Form, actor: r.Actor, waker: r.NewWaker(), start: h.pos.Load()}
+		if h.access.Audience(publicActor) == key.audience {
+			f.actor = publicActor // who loses no right
+		}
 		for _, p := range r.Query.Patterns {
 			h.index.add(p, f)
 		}

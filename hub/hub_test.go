@@ -54,11 +54,15 @@ func (b *bell) rung() <-chan struct{} {
 type rights struct {
 	mu      sync.Mutex
 	private map[tidings.Topic][]string
+	gone    map[string]bool // names that may nothing any more
 }
 
 func (r *rights) May(a tidings.Actor, _ tidings.Action, t tidings.Topic) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.gone[a.Name] {
+		return tidings.Errorf(tidings.ErrUnauthenticated, "%s was revoked", a.Name)
+	}
 	names, private := r.private[t]
 	if private && !slices.Contains(names, a.Name) {
 		return tidings.Errorf(tidings.ErrForbidden, "%s is private", t)
@@ -69,6 +73,9 @@ func (r *rights) May(a tidings.Actor, _ tidings.Action, t tidings.Topic) error {
 func (r *rights) Audience(a tidings.Actor) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.gone[a.Name] {
+		return "-"
+	}
 	var own []string
 	for t, names := range r.private {
 		if slices.Contains(names, a.Name) {
@@ -368,6 +375,36 @@ func TestRecheckEndsSubscriptions(t *testing.T) {
 	}
 }
 
+// TestFeedOutlivesItsActor: the actors of one audience share a feed, and those who stay miss nothing when the one who
+// came first is revoked, not even what is dispatched before Recheck is called.
+func TestFeedOutlivesItsActor(t *testing.T) {
+	w := newWorld(t, journal.Options{}, hub.Options{})
+	w.rights.private["/secret"] = []string{"alice", "bob"}
+	w.rights.gone = map[string]bool{}
+	start := w.h.Head()
+	token := func(name string) tidings.Actor { return tidings.Actor{Kind: tidings.Token, Name: name} }
+	alice, carol := w.subscribe(start, query("/secret"), token("alice")), w.subscribe(start, query("/open"), token("carol"))
+	bob, anyone := w.subscribe(start, query("/secret"), token("bob")), w.subscribe(start, query("/open"), tidings.Actor{})
+	if n := w.h.Stats().Feeds; n != 2 {
+		t.Fatalf("%d feeds, want 2", n)
+	}
+	w.rights.mu.Lock()
+	w.rights.gone["alice"], w.rights.gone["carol"] = true, true
+	w.rights.mu.Unlock()
+	w.publish("/secret", "1")
+	w.publish("/open", "2")
+	w.drain()
+	w.h.Recheck()
+	for name, c := range map[string]struct {
+		s    *hub.Subscription
+		want string
+	}{"alice": {alice, "end "}, "carol": {carol, "end "}, "bob": {bob, "1 1\n"}, "anyone": {anyone, "2 2\n"}} {
+		if got := read(c.s, all); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 func TestOnlyMatchingFeedsAreTouched(t *testing.T) {
 	w := newWorld(t, journal.Options{}, hub.Options{})
 	var subs []*hub.Subscription
@@ -437,6 +474,7 @@ func TestFieldFilter(t *testing.T) {
 func TestLatestAndItem(t *testing.T) {
 	w := newWorld(t, journal.Options{}, hub.Options{})
 	ctx := context.Background()
+	var positional string
 	for i := 1; i <= 2000; i++ {
 		topic := "/busy"
 		if i%400 == 0 {
@@ -465,6 +503,37 @@ func TestLatestAndItem(t *testing.T) {
 	it, err := w.h.Item(ctx, "/rare", tidings.Actor{}, "item400")
 	if err != nil || string(it.Payload) != "2000" {
 		t.Errorf("item400: %v, %v", it, err)
+	}
+	// An item named by its position is found by it, in its newest version, until it is retracted.
+	for i, c := range []struct {
+		e    tidings.Event
+		want string
+	}{
+		{tidings.Event{Payload: []byte("first")}, "first"},
+		{tidings.Event{Payload: []byte("second"), ID: "first"}, "second"},
+		{tidings.Event{Kind: tidings.Retract, ID: "first"}, ""},
+		{tidings.Event{Payload: []byte("third"), ID: "first"}, "third"},
+	} {
+		c.e.Topic = "/versions"
+		if c.e.ID != "" {
+			c.e.ID = positional
+		}
+		r, err := w.j.Append(ctx, c.e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.drain()
+		if i == 0 {
+			positional = r[0].Position.String()
+		}
+		it, err := w.h.Item(ctx, "/versions", tidings.Actor{}, positional)
+		if c.want == "" {
+			if !errors.Is(err, tidings.ErrNotFound) {
+				t.Errorf("version %d: %v, %v, want ErrNotFound", i, it, err)
+			}
+		} else if err != nil || string(it.Payload) != c.want {
+			t.Errorf("version %d: %v, %v, want %s", i, it, err, c.want)
+		}
 	}
 	if _, err := w.h.Item(ctx, "/rare", tidings.Actor{}, "item5"); !errors.Is(err, tidings.ErrNotFound) {
 		t.Errorf("an item of another topic: %v", err)

@@ -56,9 +56,15 @@ func (s *Subscription) Position() tidings.Position { return s.pos }
 // Next returns the encoded events that the reader has not had: whole messages, shared and never changed. It does not
 // block. After HasBytes, Advance has to be called.
 func (s *Subscription) Next() ([]byte, State) {
+	p, st := s.next()
+	// Looked at last: the bytes may have an event that was published after the subscription ended.
 	if e := s.ended.Load(); e != nil {
 		return s.feed.form.AppendEnd(nil, *e), Over
 	}
+	return p, st
+}
+
+func (s *Subscription) next() ([]byte, State) {
 	if cu := s.catchUp; cu != nil {
 		if len(cu.buf) > 0 {
 			return cu.buf, HasBytes
@@ -106,7 +112,7 @@ func (s *Subscription) advanceCatchUp(cu *catchUp, n int) (rest []byte) {
 		// the rest of one event.
 		_, offset, r := cut(cu.buf, cu.ends, n)
 		rest = r
-		if offset > 0 {
+		if len(rest) > 0 || offset > 0 { // a gap may lead to offset 0 of another epoch
 			s.pos = tidings.Position{Epoch: s.feed.hub.epoch, Offset: offset}
 		}
 	}
@@ -181,7 +187,11 @@ func (s *Subscription) Fetch(ctx context.Context) {
 				break
 			}
 			n := len(cu.buf)
-			cu.buf = f.encode(cu.buf, &Item{Event: &evs[i], decode: h.opt.Decode})
+			it := &Item{Event: &evs[i], decode: h.opt.Decode}
+			if f.query.filtered(it) || h.access.May(*s.actor, tidings.ReadAction, it.Topic) != nil {
+				continue
+			}
+			cu.buf = f.form.Append(cu.buf, it)
 			if len(cu.buf) > n {
 				cu.ends = append(cu.ends, entry{end: len(cu.buf), offset: evs[i].Position.Offset})
 			}
