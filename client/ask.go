@@ -53,12 +53,17 @@ func (c *Client) Tokens(ctx context.Context) ([]Token, error) {
 }
 
 // CreateToken makes a token that may do what the scopes say and returns it with its Secret, which the server cannot show
-// again.
-func (c *Client) CreateToken(ctx context.Context, name string, scopes ...string) (Token, error) {
-	body, err := json.Marshal(struct {
+// again. It expires after ttl, or never if that is 0.
+func (c *Client) CreateToken(ctx context.Context, name string, ttl time.Duration, scopes ...string) (Token, error) {
+	in := struct {
 		Name   string   `json:"name"`
 		Scopes []string `json:"scopes"`
-	}{name, scopes})
+		TTL    string   `json:"ttl,omitempty"`
+	}{Name: name, Scopes: scopes}
+	if ttl != 0 {
+		in.TTL = ttl.String()
+	}
+	body, err := json.Marshal(in)
 	if err != nil {
 		return Token{}, tidings.Errorf(tidings.ErrInvalid, "client: %w", err)
 	}

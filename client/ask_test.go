@@ -193,7 +193,8 @@ func TestAsk(t *testing.T) {
 		expect(t, "GET", "/topics?match=%2Fnews%2F%2A%2A", nil, "", `{"topics":[{"topic":"/news/a","events":12,"url":"/topics/news/a"}]}`),
 		expect(t, "GET", "/topics", nil, "", `{"topics":[]}`),
 		expect(t, "GET", "/status", nil, "", `{"journal":{"events":3}}`),
-		expect(t, "POST", "/tokens", map[string]string{"Authorization": "Bearer admin", "Content-Type": "application/json"}, `{"name":"x","scopes":["publish:/news/**"]}`, `{"id":"3f9c","token":"tdg_3f9c_s","scopes":["publish:/news/**"]}`),
+		expect(t, "POST", "/tokens", map[string]string{"Authorization": "Bearer admin", "Content-Type": "application/json"}, `{"name":"x","scopes":["publish:/news/**"]}`, `{"id":"3f9c","token":"tdg_3f9c_s"}`),
+		expect(t, "POST", "/tokens", nil, `{"name":"x","scopes":["publish:/news/**"],"ttl":"1h30m0s"}`, `{"id":"3f9c","token":"tdg_3f9c_s","scopes":["publish:/news/**"]}`),
 		expect(t, "GET", "/tokens", nil, "", `{"tokens":[{"id":"3f9c","name":"x","scopes":["publish:/news/**"],"created":"2026-01-31T12:00:00Z"}]}`),
 		expect(t, "DELETE", "/tokens/3f%2F9c", nil, "", ``),
 		answers(404, nil, `{"detail":"no such token"}`),
@@ -209,7 +210,10 @@ func TestAsk(t *testing.T) {
 	if s, err := c.Status(ctx); err != nil || !bytes.Equal(s, []byte(`{"journal":{"events":3}}`)) {
 		t.Errorf("status %s, %v", s, err)
 	}
-	tok, err := c.CreateToken(ctx, "x", "publish:/news/**")
+	if _, err := c.CreateToken(ctx, "x", 0, "publish:/news/**"); err != nil {
+		t.Error(err)
+	}
+	tok, err := c.CreateToken(ctx, "x", 90*time.Minute, "publish:/news/**")
 	if err != nil || tok.ID != "3f9c" || tok.Secret != "tdg_3f9c_s" || tok.Name != "x" || len(tok.Scopes) != 1 {
 		t.Errorf("token %+v, %v", tok, err)
 	}

@@ -73,14 +73,14 @@ func startServer(ts *testscript.TestScript, args []string) {
 	})
 	lines := bufio.NewReader(stdout)
 	ready, err := lines.ReadString('\n')
-	if err != nil {
-		log, _ := os.ReadFile(stderr.Name())
-		ts.Fatalf("the server did not become ready: %v\n%s", err, log)
-	}
 	go func() {
 		defer close(r.rest)
 		_, _ = io.Copy(io.Discard, lines)
 	}()
+	if err != nil {
+		log, _ := os.ReadFile(stderr.Name())
+		ts.Fatalf("the server did not become ready: %v\n%s", err, log)
+	}
 	ts.Logf("%s", strings.TrimSpace(ready))
 	for _, field := range strings.Fields(ready) {
 		if addr, ok := strings.CutPrefix(field, "http="); ok {
