@@ -24,7 +24,7 @@ const (
 	TooLarge       Reason = "too-large"       // over MaxBytes
 	TooDeep        Reason = "too-deep"        // over MaxDepth or MaxMembers
 	Truncated      Reason = "truncated"       // it ends too early, as MediaWiki's UDP transport cuts at 65507 bytes
-	InvalidUTF8    Reason = "invalid-utf8"    //
+	InvalidUTF8    Reason = "invalid-utf8"    // or half of a surrogate pair
 	Malformed      Reason = "malformed"       // it breaks the syntax of its dialect
 	BadField       Reason = "bad-field"       // a field has a value of the wrong type
 	MissingField   Reason = "missing-field"   // it has no type

@@ -60,46 +60,55 @@ type RecentChange struct {
 	// Dialect is the content type it was decoded from; empty for one made by a program.
 	Dialect string
 
-	ID                   Opt[int64] // rcid; null for a log entry that the wiki does not list under recent changes
-	Type                 string     // never empty after decoding
-	Namespace            Opt[int64]
-	Title                Opt[string] // with the namespace's name, and with blanks
-	TitleURL             Opt[string]
-	Comment              Opt[string]
-	Timestamp            Opt[int64] // seconds since 1970
-	User                 Opt[string]
-	Bot                  Opt[bool]
-	NotifyURL            Opt[string]
-	Minor                Opt[bool]
-	Patrolled            Opt[bool] // absent where the wiki does not patrol changes of this type
-	Length               Opt[Pair] // bytes
-	Revision             Opt[Pair]
-	LogID                Opt[int64]
-	LogType              Opt[string]
-	LogAction            Opt[string]
-	LogParams            Opt[JSON]
-	LogActionComment     Opt[string] // as MediaWiki sends it, HTML character references included
-	ServerURL            Opt[string]
-	ServerName           Opt[string]
-	ServerScriptPath     Opt[string] // "/" for an empty one
-	Wiki                 Opt[string] // the wiki's id, such as enwiki
-	ParsedComment        Opt[string]
-	Extra                []Member // members of a JSON object that are not listed above
-	Meta                 *Meta    // the meta of an EventStreams event
-	Channel              string   // IRC: what stood before the line, such as #en.wikipedia
-	LengthDiff           Opt[int64]
-	PageID               Opt[int64] // the rest: <rc> only
-	UserID               Opt[int64]
-	Anon                 Opt[bool]
-	Redirect             Opt[bool]
-	NewNamespace         Opt[int64]  // of very old type="move" rows
-	NewTitle             Opt[string] // of very old type="move" rows
-	Tags                 []string
-	articlePath          string // from Wikis
-	rcChildren           string // of <rc>: its child elements but <tags>, as AppendRC writes them
-	rcRevision, rcLength Pair   // of <rc>: it has them for every type
-	order                [maxOrder]uint8
-	orderLen             uint8
+	ID               Opt[int64] // rcid; null for a log entry that the wiki does not list under recent changes
+	Type             string     // never empty after decoding
+	Namespace        Opt[int64]
+	Title            Opt[string] // with the namespace's name, and with blanks
+	TitleURL         Opt[string]
+	Comment          Opt[string]
+	Timestamp        Opt[int64] // seconds since 1970
+	User             Opt[string]
+	Bot              Opt[bool]
+	NotifyURL        Opt[string]
+	Minor            Opt[bool]
+	Patrolled        Opt[bool] // absent where the wiki does not patrol changes of this type
+	Length           Opt[Pair] // bytes
+	Revision         Opt[Pair]
+	LogID            Opt[int64]
+	LogType          Opt[string]
+	LogAction        Opt[string]
+	LogParams        Opt[JSON]
+	LogActionComment Opt[string] // as MediaWiki sends it, HTML character references included
+	ServerURL        Opt[string]
+	ServerName       Opt[string]
+	ServerScriptPath Opt[string] // "/" for an empty one
+	Wiki             Opt[string] // the wiki's id, such as enwiki
+	ParsedComment    Opt[string]
+	// Extra are the members of a JSON object that are not listed above, in order.
+	Extra []Member
+	// Meta is the meta of an EventStreams event.
+	Meta *Meta
+
+	// Channel is what stood before an IRC line, such as #en.wikipedia.
+	Channel string
+	// LengthDiff is what an IRC line tells of the lengths: the difference.
+	LengthDiff Opt[int64]
+
+	// These are in <rc> only.
+	PageID       Opt[int64]
+	UserID       Opt[int64]
+	Anon         Opt[bool]
+	Redirect     Opt[bool]
+	NewNamespace Opt[int64]  // of very old type="move" rows
+	NewTitle     Opt[string] // of very old type="move" rows
+	Tags         []string
+	rcChildren   string // the child elements but <tags>, as AppendRC writes them
+	rcRevision   Pair   // for every type
+	rcLength     Pair   // for every type
+
+	articlePath string          // from Wikis
+	order       [maxOrder]uint8 // the fields in the order of the JSON object
+	orderLen    uint8
 }
 
 // Pair holds the two members of length and of revision.
