@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"tidings"
 	"tidings/internal/problem"
@@ -41,6 +42,10 @@ func (s *server) routes() http.Handler {
 	topic := s.public(s.topic)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if r.Body != http.NoBody {
+			// net/http reads what a handler leaves of a body before it answers; a body that never comes must not hold it.
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+		}
 		if strings.HasPrefix(r.URL.Path, "/topics/") { // not by mux, which redirects a bad path instead of saying what is bad
 			topic.ServeHTTP(w, r)
 			return
@@ -56,6 +61,9 @@ func (s *server) routes() http.Handler {
 		mux.ServeHTTP(w, r)
 	})
 }
+
+// bodyTimeout bounds the wait for a body nobody asked for; publishing has a bound of its own.
+const bodyTimeout = 10 * time.Second
 
 // front is what a person who opens the server sees.
 const front = `Tidings pushes changes to everyone who asked.
