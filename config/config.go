@@ -115,7 +115,7 @@ func Defaults() Config {
 		UDP: UDP{
 			Addr:          "127.0.0.1:4455",
 			Allow:         []string{"127.0.0.0/8", "::1/128"},
-			ReceiveBuffer: 4 << 20,
+			ReceiveBuffer: 32 << 20,
 		},
 		Demo:      Demo{Rate: 5},
 		Limits:    Limits{FeedTail: 4 << 20, FeedTails: 64 << 20, Patterns: 100},
