@@ -40,6 +40,7 @@ var importTable = []importRow{
 
 	{"internal/...", []string{"", "internal/..."}, "any"},
 	{"source/...", []string{"", "recentchange", "internal/..."}, "any"},
+	{"outlet/outlettest", []string{"", "access", "journal", "hub", "edge", "outlet", "recentchange", "internal/..."}, "any"},
 	// The folder outlet itself holds what outlets share; it is none of them.
 	{"outlet/...", []string{"", "hub", "edge", "recentchange", "xmpp/...", "internal/..."}, "any"},
 	{"xmpp/...", []string{"edge", "xmpp/..."}, "any"},
@@ -55,7 +56,7 @@ var importTable = []importRow{
 // imported by nothing but themselves, each other and tests.
 var (
 	outside = []string{"bench/...", "interop/..."}
-	apart   = []string{"bench/...", "interop/...", "examples/...", "journal/journaltest", "hub/hubtest"}
+	apart   = []string{"bench/...", "interop/...", "examples/...", "journal/journaltest", "hub/hubtest", "outlet/outlettest"}
 )
 
 // covers reports whether a folder is one that the notation of importTable names.
@@ -218,6 +219,9 @@ func TestImportRules(t *testing.T) {
 		{"outlet/xmpp/room", "tidings/outlet/xmpp", false, true},
 		{"outlet/sse", "tidings/outlet", false, true},
 		{"outlet", "tidings/outlet/sse", false, false},
+		{"outlet/sse", "tidings/outlet/outlettest", false, false},
+		{"outlet/sse", "tidings/outlet/outlettest", true, true},
+		{"outlet/sse", "tidings/journal", false, false},
 		{"outlet/xmpp", "tidings/xmpp/jid", false, true},
 		{"outlet/sse", "tidings/source/http", false, false},
 		{"xmpp/pubsub", "tidings/xmpp/stanza", false, true},
