@@ -12,6 +12,7 @@ import (
 const (
 	truncatedFlag = unix.MSG_TRUNC
 	controlBytes  = 64 // room for one control message of four bytes
+	lastRead      = 0  // how long to go on after the end: drain does the rest
 )
 
 // setUp asks for the receive buffer and for the kernel's count of drops. It returns the size that was granted, which
@@ -66,6 +67,43 @@ func readKernelDrops(conn *net.UDPConn) (n uint32, ok bool) {
 		ok = errno == 0 && size >= 4*(skMemInfoDrops+1)
 	})
 	return info[skMemInfoDrops], ok && err == nil
+}
+
+// drain reads what the socket holds, without waiting and whatever its deadline, until f returns false.
+func drain(conn *net.UDPConn, buffer []byte, f func(b []byte, from net.Addr, truncated bool) bool) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	controlErr := raw.Control(func(fd uintptr) {
+		for {
+			var n, flags int
+			var from unix.Sockaddr
+			n, _, flags, from, err = unix.Recvmsg(int(fd), buffer, nil, unix.MSG_DONTWAIT)
+			switch {
+			case errors.Is(err, unix.EAGAIN):
+				err = nil
+				return
+			case err != nil && transient(err):
+			case err != nil:
+				return
+			case !f(buffer[:n], address(from), flags&unix.MSG_TRUNC != 0):
+				return
+			}
+		}
+	})
+	return errors.Join(controlErr, err)
+}
+
+// address returns a socket's address in the form of package net, or nil.
+func address(from unix.Sockaddr) net.Addr {
+	switch a := from.(type) {
+	case *unix.SockaddrInet4:
+		return &net.UDPAddr{IP: a.Addr[:], Port: a.Port}
+	case *unix.SockaddrInet6:
+		return &net.UDPAddr{IP: a.Addr[:], Port: a.Port}
+	}
+	return nil
 }
 
 // transient reports whether receiving may go on after err: the network may report an earlier failure on a socket.

@@ -44,8 +44,8 @@ const (
 	readBatch            = 64  // datagrams in one call of recvmmsg
 	appendBatch          = 512 // events in one Append
 
-	drainTime    = 100 * time.Millisecond // for reading what the kernel holds at shutdown
-	shutdownTime = 10 * time.Second       // for appending what has been read, while the journal fails
+	drainTime    = 2 * time.Second  // for reading what the kernel holds at shutdown, at most
+	shutdownTime = 10 * time.Second // for appending what has been read, while the journal fails
 	minBackoff   = 50 * time.Millisecond
 	maxBackoff   = 5 * time.Second
 )
@@ -151,7 +151,7 @@ func (u *UDP) Stats() Stats {
 // returns nil. If the journal fails at that time, Run gives up after ten seconds and counts the rest as dropped. An error
 // is the socket's.
 func (u *UDP) Run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { u.conn.SetReadDeadline(time.Now().Add(drainTime)) })
+	stop := context.AfterFunc(ctx, func() { u.conn.SetReadDeadline(time.Now().Add(lastRead)) })
 	defer stop()
 	// The appending side outlives ctx: it ends when the queue is closed and empty.
 	work, giveUp := context.WithCancel(context.WithoutCancel(ctx))
@@ -171,7 +171,7 @@ func (u *UDP) Run(ctx context.Context) error {
 	return err
 }
 
-// read receives datagrams until ctx ends and the deadline that follows has passed.
+// read receives datagrams until ctx ends, and then those that the kernel holds.
 func (u *UDP) read(ctx context.Context) error {
 	conn := ipv4.NewPacketConn(u.conn) // its batches are recvmmsg whatever the family of the address
 	messages := make([]ipv4.Message, readBatch)
@@ -198,6 +198,15 @@ func (u *UDP) read(ctx context.Context) error {
 		switch {
 		case err == nil:
 		case ctx.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded):
+			end := time.Now().Add(drainTime)
+			err := drain(u.conn, buffers[:maxDatagram], func(b []byte, from net.Addr, truncated bool) bool {
+				now := time.Now()
+				u.datagram(b, from, truncated, now)
+				return now.Before(end)
+			})
+			if err != nil {
+				return fmt.Errorf("mediawiki: receiving what the kernel held: %w", err)
+			}
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("mediawiki: receiving: %w", err)

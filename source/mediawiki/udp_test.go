@@ -289,7 +289,7 @@ func TestShutdown(t *testing.T) {
 	s := newSink()
 	u := listen(t, Config{Append: s.Append})
 	c := dial(t, u, "")
-	all := datagrams(t, "json")[:100]
+	all := datagrams(t, "json")
 	for _, b := range all {
 		send(t, c, b)
 	}
