@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -128,6 +129,11 @@ func flatten(w io.Writer, d *json.Decoder, path string) {
 	case nil:
 		fmt.Fprintf(w, "%s\t-\n", printable(path))
 	default:
+		if n, ok := tok.(json.Number); ok && strings.ContainsAny(n.String(), ".eE") {
+			if f, err := n.Float64(); err == nil {
+				tok = strconv.FormatFloat(f, 'g', 6, 64)
+			}
+		}
 		fmt.Fprintf(w, "%s\t%s\n", printable(path), printable(fmt.Sprint(tok)))
 	}
 }

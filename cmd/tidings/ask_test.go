@@ -19,7 +19,7 @@ func TestAskingCommands(t *testing.T) {
 		case "GET /topics?match=%2Fnone":
 			io.WriteString(w, `{"topics":[]}`)
 		case "GET /status":
-			io.WriteString(w, `{"version":"1","journal":{"events":18446744073709551615,"durability":"fsync","idle":null},"listeners":[{"addr":"127.0.0.1:1"},"x"],"up":true,"evil":"\u001b[2J"}`)
+			io.WriteString(w, `{"version":"1","journal":{"events":18446744073709551615,"durability":"fsync","idle":null},"listeners":[{"addr":"127.0.0.1:1"},"x"],"up":true,"seconds":1.4466347609999999,"evil":"\u001b[2J"}`)
 		case "GET /tokens":
 			if !admin {
 				w.WriteHeader(http.StatusUnauthorized)
@@ -50,7 +50,7 @@ func TestAskingCommands(t *testing.T) {
 		{"topics /none", 0, "EVENTS  TOPIC\n", ""},
 		{"topics /none --format json", 0, "[]\n", ""},
 		{"topics /other", 1, "", "no such thing\nhint: tidings topics --server"},
-		{"status", 0, "version             1\njournal.events      18446744073709551615\njournal.durability  fsync\njournal.idle        -\nlisteners.0.addr    127.0.0.1:1\nlisteners.1         x\nup                  true\nevil                \ufffd[2J\n", ""},
+		{"status", 0, "version             1\njournal.events      18446744073709551615\njournal.durability  fsync\njournal.idle        -\nlisteners.0.addr    127.0.0.1:1\nlisteners.1         x\nup                  true\nseconds             1.44663\nevil                \ufffd[2J\n", ""},
 		{"status --format json", 0, "{\n  \"version\": \"1\",\n  \"journal\": {\n    \"events\": 18446744073709551615,", ""},
 		{"token list", 1, "", "401 Unauthorized\nhint: pass --token TOKEN or set TIDINGS_TOKEN, or --data DIR"},
 		{"token list --token admin", 0, "ID    NAME      CREATED              EXPIRES  SCOPES\n3f9c  newsroom  " + created + "  never    publish:/news/** read:/x\n", ""},

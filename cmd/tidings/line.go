@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"html"
 	"io"
 	"os"
 	"strconv"
@@ -127,7 +128,8 @@ func (p painter) change(rc *recentchange.RecentChange) string {
 	}
 	comment := rc.Comment.Value()
 	if c := rc.LogActionComment.Value(); c != "" {
-		comment = c
+		// Newer kinds of log entry begin with the user, who stands here already.
+		comment = strings.TrimPrefix(html.UnescapeString(c), rc.User.Value()+" ")
 	}
 	if comment = printable(comment); comment != "" {
 		b.WriteString(" " + cut(comment))

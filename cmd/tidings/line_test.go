@@ -43,6 +43,8 @@ func TestEventLine(t *testing.T) {
 			rc + " N [[A]] B (+30) c"},
 		{"log", client.Event{Topic: rc, Payload: change(`"type":"log","title":"User:X","user":"B","comment":"why","bot":false,"log_id":7,"log_type":"block","log_action":"block","log_params":[],"log_action_comment":"blocked X"`)},
 			rc + " [[User:X]] block/block B blocked X"},
+		{"log that names the user", client.Event{Topic: rc, Payload: change(`"type":"log","title":"User:X","user":"B","comment":"","bot":false,"log_id":7,"log_type":"thanks","log_action":"thank","log_params":[],"log_action_comment":"B thanked &quot;X&quot;"`)},
+			rc + ` [[User:X]] thanks/thank B thanked "X"`},
 		{"change that does not decode", client.Event{Topic: rc, ContentType: "application/json", Payload: []byte(`{"$schema":"/mediawiki/recentchange/1.0.0"}`)},
 			rc + ` {"$schema":"/mediawiki/recentchange/1.0.0"}`},
 	} {
