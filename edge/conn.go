@@ -36,6 +36,7 @@ type Attachment struct {
 	index    int // in the group's part; -1 when detached
 	fetching bool
 	detached bool
+	swaps    []func() (*Group, Cursor) // asked for while fetching
 }
 
 // Attach gives the connection a cursor, which the group's Wake makes it look at. What the cursor holds is written at once.
@@ -59,6 +60,34 @@ func (c *Conn) Attach(g *Group, cur Cursor) *Attachment {
 // Detach takes the cursor away and closes it. Messages it has begun to write are finished.
 func (a *Attachment) Detach() {
 	a.conn.do(func() { a.conn.detach(a) })
+}
+
+// Swap puts another cursor in the place of this one. next is called on the goroutine that owns the connection, when the
+// old cursor stands still, so that the new one can begin exactly where the old one is; the old one is closed after it.
+// next must not block for long. If it returns no group, the old cursor stays. If the connection is closed or the
+// attachment detached meanwhile, next is not called.
+func (a *Attachment) Swap(next func() (*Group, Cursor)) {
+	a.conn.do(func() { a.swap(next) })
+}
+
+func (a *Attachment) swap(next func() (*Group, Cursor)) {
+	if a.detached {
+		return
+	}
+	if a.fetching { // the cursor is in use elsewhere: fetched comes back
+		a.swaps = append(a.swaps, next)
+		return
+	}
+	g, cur := next()
+	if g == nil {
+		return
+	}
+	a.group.leave(a)
+	old := a.cur
+	a.group, a.cur = g, cur
+	g.join(a)
+	old.Close()
+	a.conn.turn(a)
 }
 
 // Write queues a copy of p behind what is being written. If more than MaxQueue bytes are waiting already, the connection

@@ -58,7 +58,7 @@ func (c *lineCursor) Next() ([]byte, Status) {
 	switch {
 	case c.ended:
 		return []byte("ended\n"), Ended
-	case c.off == len(c.l.all):
+	case c.off >= len(c.l.all):
 		return nil, Idle
 	case c.off < c.l.start && !c.fetched:
 		return nil, Behind
@@ -395,6 +395,49 @@ func TestDetach(t *testing.T) {
 		b.append("b1\n", 0)
 		if line, _ := r.ReadString('\n'); line != "b1\n" {
 			t.Fatal(line)
+		}
+	})
+}
+
+// TestSwap changes what a connection reads while it is written, slowly in part, and nothing is lost or told twice.
+func TestSwap(t *testing.T) {
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		l := [2]*lines{{g: s.e.NewGroup()}, {g: s.e.NewGroup()}} // the same lines, in two groups
+		nc, c := s.dial(proto, 16384)
+		const events = 2000
+		var want strings.Builder
+		for i := range events {
+			fmt.Fprintf(&want, "%d %s\n", i, strings.Repeat("w", i%900))
+		}
+		cur := l[0].cursor(0)
+		a := c.Attach(l[0].g, cur)
+		done := make(chan string)
+		go func() {
+			b := make([]byte, want.Len())
+			io.ReadFull(nc, b)
+			done <- string(b)
+		}()
+		which := 0
+		for line := range strings.SplitAfterSeq(want.String(), "\n") {
+			for _, x := range l {
+				start := x.start
+				if mrand.IntN(10) == 0 {
+					start = len(x.all)
+				}
+				x.append(line, start)
+			}
+			if mrand.IntN(10) == 0 {
+				which = 1 - which
+				to := l[which]
+				a.Swap(func() (*Group, Cursor) {
+					old := cur
+					cur = to.cursor(old.off)
+					return to.g, cur
+				})
+			}
+		}
+		if got := <-done; got != want.String() {
+			t.Error("what was read differs from what was written")
 		}
 	})
 }

@@ -309,6 +309,11 @@ func (l *loop) fetched(a *Attachment) {
 		a.cur.Close()
 		return
 	}
+	swaps := a.swaps
+	a.swaps = nil
+	for _, next := range swaps {
+		a.swap(next)
+	}
 	a.conn.turn(a)
 	a.conn.checkDrained()
 }
