@@ -1,0 +1,175 @@
+package outlettest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"tidings"
+	"tidings/access"
+	"tidings/edge"
+	"tidings/hub"
+	"tidings/journal"
+)
+
+// patience bounds every wait for the outlet; passing it is a failure.
+const patience = 20 * time.Second
+
+// feedTail is the bound of a feed in the worlds of the suite: small, so that readers who lag go on from the journal.
+const feedTail = 64 << 10
+
+// World is a server without its listeners. Everything below /private is private, and what is below /brief goes when Trim
+// is called.
+type World struct {
+	*testing.T
+	Journal journal.Journal
+	Policy  *access.Policy
+	Hub     *hub.Hub
+	Edge    *edge.Edge
+
+	shut sync.Once
+}
+
+// Options returns the options of a journal that NewWorld takes; dir is the data directory.
+func Options(dir string) journal.Options {
+	return journal.Options{Dir: dir, TrimInterval: -1, Log: slog.New(slog.DiscardHandler),
+		Retention: []journal.Retention{{Prefix: "/brief", Age: time.Hour}}}
+}
+
+// NewWorld returns a World on the journal, made with Options. It ends with the test; the journal stays open.
+func NewWorld(t *testing.T, j journal.Journal, ho hub.Options, eo edge.Options) *World {
+	t.Helper()
+	w := &World{T: t, Journal: j}
+	bucket, err := j.Bucket(t.Context(), "tokens")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Policy, err = access.Open(t.Context(), bucket, access.Options{Private: []tidings.Pattern{tidings.MustPattern("/private/**")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ho.FeedTail == 0 {
+		ho.FeedTail = feedTail
+	}
+	w.Hub = hub.New(j, w.Policy, ho)
+	w.Policy.OnChange(w.Hub.Recheck)
+	if w.Edge, err = edge.New(eo); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		w.shutdown(ctx)
+	})
+	return w
+}
+
+// Shutdown stops the World as a server stops: what is acknowledged is dispatched, readers get it and are told goodbye.
+func (w *World) Shutdown() {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	w.shutdown(ctx)
+}
+
+func (w *World) shutdown(ctx context.Context) {
+	w.shut.Do(func() {
+		if ctx.Err() == nil {
+			if err := w.Hub.Drain(ctx); err != nil {
+				w.Error("draining the hub:", err)
+			}
+			if err := w.Edge.Shutdown(ctx); err != nil {
+				w.Error("shutting down the edge:", err)
+			}
+		} else {
+			w.Edge.Shutdown(ctx)
+		}
+		w.Hub.Close()
+		w.Policy.Close()
+	})
+}
+
+// Append publishes an event and returns its position.
+func (w *World) Append(e tidings.Event) tidings.Position {
+	w.Helper()
+	r, err := w.Journal.Append(context.Background(), e)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return r[0].Position
+}
+
+// Publish publishes events on the topic with the payloads {"n":FROM} to {"n":TO} and returns their positions.
+func (w *World) Publish(topic string, from, to int) []tidings.Position {
+	w.Helper()
+	return w.publish(topic, from, to, "")
+}
+
+func (w *World) publish(topic string, from, to int, pad string) (ps []tidings.Position) {
+	w.Helper()
+	const batch = 200
+	for from <= to {
+		var events []tidings.Event
+		for ; from <= to && len(events) < batch; from++ {
+			events = append(events, event(topic, from, pad))
+		}
+		r, err := w.Journal.Append(context.Background(), events...)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, a := range r {
+			ps = append(ps, a.Position)
+		}
+	}
+	return ps
+}
+
+func event(topic string, n int, pad string) tidings.Event {
+	payload := fmt.Appendf(nil, `{"n":%d}`, n)
+	if pad != "" {
+		payload = fmt.Appendf(nil, `{"n":%d,"pad":%q}`, n, pad)
+	}
+	return tidings.Event{Topic: tidings.Topic(topic), ContentType: "application/json", Payload: payload}
+}
+
+// number returns the number in a payload that Publish made.
+func number(payload []byte) (int, error) {
+	var v struct{ N *int }
+	if err := json.Unmarshal(payload, &v); err != nil || v.N == nil {
+		return 0, fmt.Errorf("%.100q is no payload of the suite: %v", payload, err)
+	}
+	return *v.N, nil
+}
+
+// Trim removes what is below /brief.
+func (w *World) Trim() {
+	w.Helper()
+	trimmer := w.Journal.(interface {
+		Trim(ctx context.Context, now time.Time) (int, error)
+	})
+	if _, err := trimmer.Trim(context.Background(), time.Now().Add(2*time.Hour)); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// Token makes a token that may read what the pattern matches.
+func (w *World) Token(pattern string) (id, token string) {
+	w.Helper()
+	id, token, err := w.Policy.Create(context.Background(), "reader", []string{"read:" + pattern}, 0)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return id, token
+}
+
+// Revoke ends the token with the id.
+func (w *World) Revoke(id string) {
+	w.Helper()
+	if err := w.Policy.Revoke(context.Background(), id); err != nil {
+		w.Fatal(err)
+	}
+}
