@@ -92,24 +92,125 @@ func (j *JetStream) commitCall(ctx context.Context, c *call) error {
 	return <-c.done
 }
 
-// run is the committer.
+// batch is the calls that are published together.
+type batch struct {
+	calls []*call
+	msgs  []*nats.Msg
+	index []int // of each event's message in msgs
+	acks  []ack
+	bytes int64 // of the messages' records
+	err   error
+	start time.Time
+}
+
+// run is the first half of the committer: it publishes. While settle syncs one batch, it publishes the next.
 func (j *JetStream) run() {
+	defer close(j.toSettle)
 	for {
 		for {
-			group := j.take()
-			if len(group) == 0 {
+			calls := j.take()
+			if len(calls) == 0 {
 				break
 			}
-			j.commitGroup(group)
+			j.toSettle <- j.publishBatch(calls)
 		}
 		select {
 		case <-j.wake:
 		case <-j.closing:
-			if group := j.take(); len(group) > 0 {
-				j.commitGroup(group)
+			if calls := j.take(); len(calls) > 0 {
+				j.toSettle <- j.publishBatch(calls)
 				continue
 			}
 			return
+		}
+	}
+}
+
+// settle is the second half: it syncs what has been published, makes it visible and lets the callers go.
+func (j *JetStream) settle() {
+	for b := range j.toSettle {
+		batches := []*batch{b}
+	more:
+		for {
+			select {
+			case b, ok := <-j.toSettle:
+				if !ok {
+					break more
+				}
+				batches = append(batches, b)
+			default:
+				break more
+			}
+		}
+		j.settleBatches(batches)
+	}
+}
+
+func (j *JetStream) publishBatch(calls []*call) *batch {
+	b := &batch{calls: calls, start: time.Now()}
+	if broken := j.broken.Load(); broken != nil {
+		b.err = *broken
+		return b
+	}
+	b.layOut()
+	if j.fsync {
+		b.bytes = recordsBytes(b.msgs, nil)
+		j.published.Add(b.bytes)
+	}
+	b.acks, b.err = j.publish(b.msgs)
+	return b
+}
+
+// recordsBytes returns the length of the messages' records, of those that are new if acks are given.
+func recordsBytes(msgs []*nats.Msg, acks []ack) (n int64) {
+	for i, m := range msgs {
+		if acks == nil || !acks[i].dup {
+			n += recordBytes(m)
+		}
+	}
+	return n
+}
+
+func (j *JetStream) settleBatches(batches []*batch) {
+	if j.fsync {
+		var fresh int64
+		for _, b := range batches {
+			j.settled += b.bytes
+			if b.err == nil {
+				fresh += recordsBytes(b.msgs, b.acks)
+			}
+		}
+		err := j.blocks.commit(fresh, func() int64 { return j.published.Load() - j.settled })
+		if err != nil && j.broken.Load() == nil {
+			err = tidings.Errorf(tidings.ErrUnavailable,
+				"the journal cannot be sure of its disk any more and takes no events until it is started again: %w", err)
+			j.log.Error("journal: syncing failed", "error", err)
+			j.broken.Store(&err)
+		}
+	}
+	for _, b := range batches {
+		if broken := j.broken.Load(); broken != nil {
+			b.err = *broken
+		}
+		if b.err != nil {
+			j.unsure = true
+			continue
+		}
+		n := 0
+		for _, c := range b.calls {
+			c.acks = make([]ack, len(c.msgs))
+			for i := range c.msgs {
+				c.acks[i] = b.acks[b.index[n]]
+				n++
+			}
+		}
+		j.publishHead(b.calls, b.acks)
+	}
+	j.commits.Add(1)
+	j.commitTime.Add(int64(time.Since(batches[0].start)))
+	for _, b := range batches {
+		for _, c := range b.calls {
+			c.done <- b.err
 		}
 	}
 }
@@ -128,86 +229,38 @@ func (j *JetStream) take() []*call {
 		events += len(c.msgs)
 		n++
 	}
-	group := slices.Clone(j.queue[:n])
+	calls := slices.Clone(j.queue[:n])
 	j.queue = slices.Delete(j.queue, 0, n)
-	return group
+	return calls
 }
 
-func (j *JetStream) commitGroup(group []*call) {
-	j.commitMu.Lock()
-	start := time.Now()
-	err := j.commit(group)
-	j.commits.Add(1)
-	j.commitTime.Add(int64(time.Since(start)))
-	j.commitMu.Unlock()
-	for _, c := range group {
-		c.done <- err
-	}
-}
-
-// commit stores the calls' messages, makes them durable and then visible.
-func (j *JetStream) commit(group []*call) error {
-	if j.broken != nil {
-		return j.broken
-	}
-	msgs, index := j.layOut(group)
-	acks, err := j.publish(msgs, index)
-	if err == nil && j.fsync {
-		var bytes int64
-		for i, a := range acks {
-			if !a.dup {
-				bytes += int64(len(msgs[i].Data))
-			}
-		}
-		if err = j.blocks.commit(bytes); err != nil {
-			j.broken = tidings.Errorf(tidings.ErrUnavailable,
-				"the journal cannot be sure of its disk any more and takes no events until it is started again: %w", err)
-			j.log.Error("journal: syncing failed", "error", err)
-			err = j.broken
-		}
-	}
-	if err != nil {
-		j.unsure = true
-		return err
-	}
-	n := 0
-	for _, c := range group {
-		c.acks = make([]ack, len(c.msgs))
-		for i := range c.msgs {
-			c.acks[i] = acks[index[n]]
-			n++
-		}
-	}
-	j.publishHead(group, acks)
-	return nil
-}
-
-// layOut returns the messages of a commit in order, each publisher's mark directly behind its last event that has one,
-// and for each event the index of its message.
-func (j *JetStream) layOut(group []*call) (msgs []*nats.Msg, index []int) {
+// layOut sets the messages of the batch in order, each publisher's mark directly behind its last event that has one.
+func (b *batch) layOut() {
 	lastMark := map[string]*nats.Msg{}
-	for _, c := range group {
+	for _, c := range b.calls {
 		for _, m := range c.marks {
 			if m != nil {
 				lastMark[m.Subject] = m
 			}
 		}
 	}
-	for _, c := range group {
+	for _, c := range b.calls {
 		for i, m := range c.msgs {
-			index = append(index, len(msgs))
-			msgs = append(msgs, m)
+			b.index = append(b.index, len(b.msgs))
+			b.msgs = append(b.msgs, m)
 			if c.marks != nil && c.marks[i] != nil && lastMark[c.marks[i].Subject] == c.marks[i] {
-				msgs = append(msgs, c.marks[i])
+				b.msgs = append(b.msgs, c.marks[i])
 			}
 		}
 	}
-	return msgs, index
 }
 
-// publish stores the messages. By URL, repeats of a key within the commit are left out, since they would make JetStream
+// publish stores the messages. By URL, repeats of a key among them are left out, since they would make JetStream
 // refuse the whole batch.
-func (j *JetStream) publish(msgs []*nats.Msg, index []int) ([]ack, error) {
+func (j *JetStream) publish(msgs []*nats.Msg) ([]ack, error) {
+	if len(msgs) == 0 {
+		return nil, nil
+	}
 	if j.srv != nil {
 		return j.pub.pipelined(msgs)
 	}
@@ -239,7 +292,7 @@ func (j *JetStream) publish(msgs []*nats.Msg, index []int) ([]ack, error) {
 }
 
 // publishHead lets readers see what a commit has made durable.
-func (j *JetStream) publishHead(group []*call, acks []ack) {
+func (j *JetStream) publishHead(calls []*call, acks []ack) {
 	var last uint64 // message
 	for _, a := range acks {
 		if !a.dup || j.unsure { // a repeat may be of an event that a failed commit has left
@@ -247,7 +300,7 @@ func (j *JetStream) publishHead(group []*call, acks []ack) {
 		}
 	}
 	var evs []tidings.Event
-	for _, c := range group {
+	for _, c := range calls {
 		for i := range c.events {
 			if a := c.acks[i]; a.dup {
 				j.duplicates.Add(1)

@@ -44,17 +44,18 @@
 //
 // # Commits
 //
-// One goroutine commits. What calls of Append have queued while the last commit ran makes up the next one, up to 500
-// events; an idle journal commits at once. Embedded, a commit publishes its messages without waiting in between, takes
-// in JetStream's acknowledgements, which follow the write to the file, and then syncs the block files it has written to,
-// once. Only after that do Head and the tail in memory move and the callers return.
+// What calls of Append have queued while the last batch was published makes up the next one, up to 500 events; an idle
+// journal starts at once. Embedded, a batch's messages are published without waiting in between, and JetStream's
+// acknowledgements, which follow the write to the file, taken in. A second goroutine then syncs the block files that all
+// batches published so far have written to, once, while the first goes on. Only after that do Head and the tail in
+// memory move and the callers return.
 //
 // JetStream's own sync_always is not used for this, because it costs one fsync a message; its atomic batches do with
 // one for the data but have three more for a staging directory, and took about 3 ms of fixed cost for a batch however small
 // (nats-server 2.15.2). The price is that the journal knows where JetStream keeps its blocks:
 // DIR/jetstream/$G/streams/tidings/msgs/N.blk, the highest N being appended to and each message stored contiguous and
-// uncompressed in one of them. Each commit checks that: the blocks it syncs must have grown by at least
-// the bytes of its messages, else the whole directory is synced, which needs no knowledge of the layout, and a warning
+// uncompressed in one of them. Each commit checks that: the blocks it syncs must have grown by
+// the length of its records at least, else the whole directory is synced, which needs no knowledge of the layout, and a warning
 // is logged. Removing old events may rewrite a block by writing a new file and renaming it; the directory is synced right
 // after. Until then, a machine that loses power at that moment relies on its filesystem not to rename before the data
 // is down (ext4, btrfs and APFS do not; XFS may).

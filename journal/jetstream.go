@@ -46,12 +46,15 @@ type JetStream struct {
 	wake    chan struct{} // of the committer
 	closing chan struct{}
 
-	// owned by the committer; commitMu is held while it works, so that others can wait for the end of a commit
-	commitMu sync.Mutex
-	pub      *publisher
-	blocks   *blocks
-	broken   error // a sync failed: what is on the disk is unknown until the journal is opened again
-	unsure   bool  // a commit failed half way: the store may hold events the tail has not
+	pub       *publisher // run's
+	toSettle  chan *batch
+	published atomic.Int64          // bytes of the records that run has published
+	broken    atomic.Pointer[error] // a sync failed: what is on the disk is unknown until the journal is opened again
+
+	// settle's
+	blocks  *blocks
+	settled int64 // of published, what is dealt with
+	unsure  bool  // a batch failed half way: the store may hold events the tail has not
 
 	followed sync.Cond // by URL: the tail has moved
 	trimMu   sync.Mutex
@@ -88,13 +91,17 @@ func OpenJetStream(ctx context.Context, o Options) (_ *JetStream, err error) {
 	if (o.Dir == "") == (o.URL == "") {
 		return nil, tidings.Errorf(tidings.ErrInvalid, "journal: want either a directory or a URL")
 	}
-	ctx, cancel := context.WithTimeout(ctx, max(o.Timeout, time.Minute))
+	limit := o.Timeout
+	if o.Dir != "" {
+		limit = max(limit, time.Minute)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	j := &JetStream{
 		opts: o, log: o.Log, subj: subjectsOf(o.Stream), keep: newRetention(o.Retention),
 		fsync: o.Dir != "" && o.Durability == Fsync,
 		tail:  tail{max: o.TailBytes}, wake: make(chan struct{}, 1), closing: make(chan struct{}),
-		counted: make(chan struct{}), buckets: map[string]*kvBucket{},
+		counted: make(chan struct{}), toSettle: make(chan *batch, 4), buckets: map[string]*kvBucket{},
 	}
 	j.followed.L = &sync.Mutex{}
 	j.cuts = make([]uint64, len(j.keep.rules))
@@ -131,6 +138,7 @@ func OpenJetStream(ctx context.Context, o Options) (_ *JetStream, err error) {
 	bg, stop := context.WithCancel(context.Background())
 	j.stopWork = stop
 	j.work.Go(j.run)
+	j.work.Go(j.settle)
 	j.work.Go(func() { j.fillTail(bg) })
 	j.work.Go(func() { j.trimmer(bg) })
 	return j, nil

@@ -159,7 +159,9 @@ func (j *JetStream) Last(ctx context.Context, topic tidings.Topic) (tidings.Even
 	if err != nil {
 		return tidings.Event{}, err
 	}
-	j.waitDurable(m.seq)
+	if err := j.waitDurable(ctx, m.seq); err != nil {
+		return tidings.Event{}, err
+	}
 	return j.event(&m)
 }
 
@@ -196,19 +198,21 @@ func (j *JetStream) Mark(ctx context.Context, publisher string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	j.waitDurable(m.seq)
-	return string(m.data), nil
+	return string(m.data), j.waitDurable(ctx, m.seq)
 }
 
-// waitDurable waits for the end of the commit that a message just read may belong to.
-func (j *JetStream) waitDurable(seq uint64) {
+// waitDurable waits until a message just read is as durable as the others: it may belong to a commit that is under way.
+func (j *JetStream) waitDurable(ctx context.Context, seq uint64) error {
 	if seq <= j.head.Load() {
-		return
+		return nil
 	}
 	if j.srv == nil {
 		j.waitFollowed(seq)
-		return
+		return nil
 	}
-	j.commitMu.Lock()
-	defer j.commitMu.Unlock()
+	// An empty call takes its turn behind all that is published.
+	if err := j.commitCall(ctx, &call{done: make(chan error, 1)}); err != nil && j.broken.Load() == nil {
+		return err
+	}
+	return nil
 }
