@@ -35,6 +35,7 @@ var importTable = []importRow{
 	{"config", []string{"", "recentchange"}, "any"},
 
 	{"hub/hubtest", []string{"", "access", "hub"}, "any"},
+	{"hub/expression", []string{"", "hub"}, "any"},
 	{"hub", []string{"", "access"}, "any"},
 	{"edge", nil, "golang.org/x/sys/unix"},
 
@@ -42,7 +43,7 @@ var importTable = []importRow{
 	{"source/...", []string{"", "recentchange", "internal/..."}, "any"},
 	// The folder outlet itself holds what outlets share; it is none of them.
 	{"outlet/outlettest", []string{"", "access", "edge", "hub", "journal"}, "any"},
-	{"outlet/...", []string{"", "hub", "edge", "recentchange", "xmpp/...", "internal/..."}, "any"},
+	{"outlet/...", []string{"", "hub", "hub/expression", "edge", "recentchange", "xmpp/...", "internal/..."}, "any"},
 	{"xmpp/...", []string{"edge", "xmpp/..."}, "any"},
 	{"web", nil, ""},
 

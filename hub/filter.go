@@ -80,3 +80,41 @@ func (f *FieldFilter) Match(it *Item) bool {
 	}
 	return true
 }
+
+// All returns a filter that lets an event pass which every one of the filters does; nils among them are left out, and nil
+// is returned if nothing is left.
+func All(filters ...Filter) Filter {
+	var all allOf
+	for _, f := range filters {
+		if f != nil {
+			all = append(all, f)
+		}
+	}
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	slices.SortFunc(all, func(a, b Filter) int { return strings.Compare(a.String(), b.String()) })
+	return all
+}
+
+type allOf []Filter
+
+func (a allOf) String() string {
+	texts := make([]string, len(a))
+	for i, f := range a {
+		texts[i] = f.String()
+	}
+	return strings.Join(texts, "\n")
+}
+
+func (a allOf) Match(it *Item) bool {
+	for _, f := range a {
+		if !f.Match(it) {
+			return false
+		}
+	}
+	return true
+}

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"encoding/json"
 	"mime"
 	"strings"
 
@@ -17,6 +18,13 @@ type Item struct {
 	value   any
 	decoded bool
 	fields  map[string]string // of a JSON payload, when first asked for
+	json    any               // the JSON payload, when first asked for
+	parsed  bool
+}
+
+// NewItem returns the event with what decode, which may be nil, makes of it; see Options.Decode.
+func NewItem(e *tidings.Event, decode func(*tidings.Event) any) *Item {
+	return &Item{Event: e, decode: decode}
 }
 
 // Value returns what Options.Decode returned for the event, nil if nothing. It is asked once.
@@ -37,12 +45,28 @@ func (it *Item) Field(name string) (string, bool) {
 	}
 	if it.fields == nil {
 		it.fields = map[string]string{}
-		if t, _, err := mime.ParseMediaType(it.ContentType); err == nil && (t == "application/json" || strings.HasSuffix(t, "+json")) {
+		if it.isJSON() {
 			jsonFields(it.fields, it.Payload)
 		}
 	}
 	v, ok := it.fields[name]
 	return v, ok
+}
+
+// JSON returns the payload as encoding/json does, if it is JSON. It is parsed once.
+func (it *Item) JSON() (v any, ok bool) {
+	if !it.parsed {
+		it.parsed = true
+		if !it.isJSON() || json.Unmarshal(it.Payload, &it.json) != nil {
+			it.json = nil
+		}
+	}
+	return it.json, it.json != nil
+}
+
+func (it *Item) isJSON() bool {
+	t, _, err := mime.ParseMediaType(it.ContentType)
+	return err == nil && (t == "application/json" || strings.HasSuffix(t, "+json"))
 }
 
 // Limits of what filters see of a JSON payload; beyond them a field is absent.
