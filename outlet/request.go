@@ -11,13 +11,15 @@ import (
 
 	"tidings"
 	"tidings/hub"
+	"tidings/hub/expression"
 )
 
 // reserved are the query parameters that do not name a field to filter by.
 var reserved = []string{"since", "limit", "format", "topic", "filter", "item", "match", "lastEventId", "lastEventID"}
 
-// Filter returns the filter that a query string asks for: every parameter that has no other meaning names a field, and
-// its values are alternatives. Errors are of kind tidings.ErrInvalid.
+// Filter returns the filter that a query string asks for: every parameter that has no other meaning names a field, whose
+// values are alternatives, and every filter= is an expression (package hub/expression). All of them have to let an event
+// pass. Errors are of kind tidings.ErrInvalid.
 func Filter(q url.Values) (hub.Filter, error) {
 	fields := map[string][]string{}
 	for name, values := range q {
@@ -25,8 +27,25 @@ func Filter(q url.Values) (hub.Filter, error) {
 			fields[name] = values
 		}
 	}
-	return hub.NewFieldFilter(fields)
+	byField, err := hub.NewFieldFilter(fields)
+	if err != nil {
+		return nil, err
+	}
+	filters := []hub.Filter{byField}
+	if n := len(q["filter"]); n > maxExpressions {
+		return nil, tidings.Errorf(tidings.ErrInvalid, "there are %d filter expressions and may be %d: join them with &&", n, maxExpressions)
+	}
+	for _, text := range q["filter"] {
+		f, err := expression.Compile(text)
+		if err != nil {
+			return nil, err
+		}
+		filters = append(filters, f)
+	}
+	return hub.All(filters...), nil
 }
+
+const maxExpressions = 4
 
 // LastEventID returns the position that a client which comes back names as the last it has seen: the Last-Event-ID
 // header, or the query parameter lastEventId for clients that cannot send it.
@@ -70,11 +89,13 @@ func AtTime(ctx context.Context, h *hub.Hub, t time.Time) (tidings.Position, err
 	return p, err
 }
 
-// timeLayouts are the forms of a time without and with a zone that JavaScript's Date.parse is documented to take.
-var timeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04Z07:00", "2006-01-02T15:04",
-	"2006-01-02", "2006-01", time.RFC1123, time.RFC1123Z, time.ANSIC}
+// timeLayouts are the forms of a time that JavaScript's Date.parse takes everywhere. A zone is given by its offset or is
+// UTC: what other abbreviations mean depends on where one asks.
+var timeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02T15:04",
+	"2006-01-02", "2006-01", http.TimeFormat, "Mon, 02 Jan 2006 15:04:05 UTC", time.RFC1123Z, time.ANSIC}
 
-// ParseTime parses milliseconds since 1970 or a date, which is in UTC unless it says otherwise.
+// ParseTime parses milliseconds since 1970, of five digits at least so that a year is not taken for them, or a date,
+// which is in UTC unless it says otherwise.
 func ParseTime(s string) (time.Time, error) {
 	if ms, err := strconv.ParseInt(s, 10, 64); err == nil && len(s) > 4 {
 		return time.UnixMilli(ms), nil
@@ -142,7 +163,7 @@ func quality(accept, typ string) float64 {
 		}
 		w := 1.0
 		for p := range strings.SplitSeq(params, ";") {
-			if v, ok := strings.CutPrefix(strings.TrimSpace(p), "q="); ok {
+			if name, v, _ := strings.Cut(strings.TrimSpace(p), "="); strings.EqualFold(name, "q") {
 				if f, err := strconv.ParseFloat(v, 64); err == nil && f >= 0 && f <= 1 {
 					w = f
 				}
