@@ -71,3 +71,46 @@ func benchAppend(b *testing.B, goroutines, n int) {
 func BenchmarkAppendSingle(b *testing.B)       { benchAppend(b, 1, 1) }
 func BenchmarkAppendConcurrent64(b *testing.B) { benchAppend(b, 64, 1) }
 func BenchmarkAppendBatch512(b *testing.B)     { benchAppend(b, 1, 512) }
+
+// BenchmarkRead reads events from the store and from memory, 500 at a time.
+func BenchmarkRead(b *testing.B) {
+	const n = 50000
+	for _, bb := range []struct {
+		name     string
+		tail     int64
+		patterns []tidings.Pattern
+		each     int // one event of so many matches
+	}{
+		{"store", 1, nil, 1},
+		{"store/topic", 1, []tidings.Pattern{tidings.MustPattern("/recentchange/w7.example.org")}, 900},
+		{"memory", 256 << 20, nil, 1},
+		{"memory/glob", 256 << 20, []tidings.Pattern{tidings.MustPattern("/recentchange/w1*.example.org")}, 9},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			j := openBench(b, journal.Options{Durability: journal.Interval, TailBytes: bb.tail})
+			for i := 0; i < n; i += 500 {
+				evs := make([]tidings.Event, 500)
+				for k := range evs {
+					evs[k] = benchEvent(i + k)
+				}
+				if _, err := j.Append(context.Background(), evs...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			zero := tidings.Position{Epoch: j.Head().Epoch}
+			b.ResetTimer()
+			read := 0
+			for at := zero; read < b.N; {
+				evs, upTo, err := j.Read(context.Background(), at, bb.patterns, 500)
+				if err != nil {
+					b.Fatal(err)
+				}
+				read += len(evs)
+				if at = upTo; at == j.Head() {
+					at = zero
+				}
+			}
+			b.ReportMetric(float64(read)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}

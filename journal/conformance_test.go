@@ -16,8 +16,7 @@ func TestMain(m *testing.M) {
 	if child() {
 		return
 	}
-	// The NATS server's timers and readers take a moment to end after its shutdown.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).fetchAccount"))
+	goleak.VerifyTestMain(m)
 }
 
 func TestMemory(t *testing.T) {
