@@ -26,7 +26,8 @@ type importRow struct {
 // test, so that a new part of the program states here what it depends on.
 var importTable = []importRow{
 	{"", nil, ""},
-	{"client", []string{""}, ""},
+	// It shares the reader of Server-Sent Events with the sources; strangers import the client, and with it these.
+	{"client", []string{"", "internal/retry", "internal/sse"}, ""},
 
 	{"journal/journaltest", []string{"", "journal"}, "any"},
 	{"journal", []string{""}, "any"},
@@ -40,6 +41,7 @@ var importTable = []importRow{
 	{"edge", nil, "golang.org/x/sys/unix"},
 
 	{"internal/...", []string{"", "internal/..."}, "any"},
+	{"source/mediawiki/...", []string{"", "recentchange", "internal/...", "source/mediawiki/intake"}, "any"},
 	{"source/...", []string{"", "recentchange", "internal/..."}, "any"},
 	// The folder outlet itself holds what outlets share; it is none of them.
 	{"outlet/outlettest", []string{"", "access", "edge", "hub", "journal"}, "any"},
@@ -230,6 +232,9 @@ func TestImportRules(t *testing.T) {
 		{"xmpp/pubsub", "tidings", false, false},
 		{"client", "tidings", false, true},
 		{"client", "tidings/internal/bearer", false, false},
+		{"client", "tidings/internal/sse", false, true},
+		{"source/mediawiki/poll", "tidings/source/mediawiki/intake", false, true},
+		{"source/mediawiki/poll", "tidings/source/mediawiki/redis", false, false},
 		{"client", "golang.org/x/net/html", false, false},
 		{"config", "tidings/recentchange", false, true},
 		{"config", "tidings/journal", false, false},

@@ -28,14 +28,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"tidings"
+	"tidings/internal/retry"
 )
 
 // Defaults of the options.
@@ -176,7 +175,7 @@ func (e *StatusError) passing() bool {
 
 // refused reads the answer that refuses a request.
 func refused(resp *http.Response) *StatusError {
-	e := &StatusError{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now())}
+	e := &StatusError{Status: resp.StatusCode, RetryAfter: retry.After(resp.Header, time.Now())}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // what came is enough
 	var p struct {
 		Title, Detail string
@@ -195,39 +194,6 @@ func refused(resp *http.Response) *StatusError {
 		}
 	}
 	return e
-}
-
-// retryAfter reads Retry-After (RFC 9110 section 10.2.3) as a duration from now, at most an hour.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	v := h.Get("Retry-After")
-	d := time.Duration(0)
-	if s, err := strconv.ParseUint(v, 10, 31); err == nil {
-		d = time.Duration(s) * time.Second
-	} else if t, err := http.ParseTime(v); err == nil {
-		d = t.Sub(now)
-	}
-	return min(max(d, 0), time.Hour)
-}
-
-// backoff returns how long to wait after the n-th failure in a row, counted from 0: base, and full jitter on top of it.
-func backoff(base, most time.Duration, n int) time.Duration {
-	span := most
-	if n < 30 {
-		span = min(most, base<<n)
-	}
-	return base + rand.N(max(span, 1))
-}
-
-// sleep waits; it returns early, with the cause, when ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // topicPath returns the path of the topic's resource, each segment percent-encoded.

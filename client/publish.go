@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tidings"
+	"tidings/internal/retry"
 )
 
 // Publication is what Publish sends.
@@ -76,7 +77,7 @@ func (c *Client) Publish(ctx context.Context, topic tidings.Topic, p Publication
 		if n+1 >= c.attempts || ctx.Err() != nil {
 			return Receipt{}, err
 		}
-		if sleep(ctx, backoff(base, publishBackoff, n)) != nil {
+		if retry.Sleep(ctx, retry.Backoff(base, publishBackoff, n)) != nil {
 			return Receipt{}, err // what went wrong says more than that time ran out
 		}
 	}

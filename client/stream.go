@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"mime"
@@ -13,7 +14,16 @@ import (
 	"time"
 
 	"tidings"
+	"tidings/internal/retry"
+	"tidings/internal/sse"
 )
+
+// Message is one message of a stream of Server-Sent Events.
+type Message struct {
+	ID   string // of this message, or of the last one before it that had one
+	Type string // the field event, "message" if there was none
+	Data []byte // the lines of the field data, joined by newlines
+}
 
 // From says where a stream begins. The zero value is Live.
 type From struct {
@@ -109,9 +119,9 @@ func (s *stream) run(ctx context.Context) error {
 		case !s.connected:
 			return err
 		}
-		wait := backoff(base, s.c.maxBackoff, s.failures)
+		wait := retry.Backoff(base, s.c.maxBackoff, s.failures)
 		s.c.notify(Notice{URL: s.url.String(), Err: err, Wait: wait})
-		if err := sleep(ctx, wait); err != nil {
+		if err := retry.Sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -184,19 +194,20 @@ func (s *stream) connect(ctx context.Context) error {
 	}
 	s.c.notify(Notice{URL: s.url.String()})
 
-	d := newDecoder(&watched{resp.Body, watch, silence}, s.c.maxMessage, s.lastID)
+	d := sse.NewDecoder(&sse.Watched{Reader: resp.Body, Timer: watch, Most: silence}, s.c.maxMessage, s.lastID)
 	reason := io.ErrUnexpectedEOF
 	for {
-		m, err := d.next()
-		if d.retry >= 0 {
-			s.retry = d.retry
+		next, err := d.Next()
+		m := Message(next)
+		if d.Retry >= 0 {
+			s.retry = d.Retry
 		}
-		s.lastID = d.lastID
+		s.lastID = d.LastID
 		if err == io.EOF {
 			return lost(reason)
 		}
 		if tidings.KindOf(err) == tidings.ErrTooLarge {
-			return err
+			return fmt.Errorf("client: %w", err)
 		}
 		if err != nil {
 			return lost(err)
@@ -221,18 +232,4 @@ func (s *stream) connect(ctx context.Context) error {
 			}
 		}
 	}
-}
-
-// watched is a reader whose waiting the timer bounds. Time that the one who reads takes for itself does not count.
-type watched struct {
-	r     io.Reader
-	timer *time.Timer
-	most  time.Duration
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	w.timer.Reset(w.most)
-	n, err := w.r.Read(p)
-	w.timer.Stop()
-	return n, err
 }

@@ -1,4 +1,5 @@
-package client
+// Package sse reads streams of Server-Sent Events (WHATWG HTML, section 9.2.6).
+package sse
 
 import (
 	"bufio"
@@ -11,39 +12,44 @@ import (
 	"tidings"
 )
 
-// Message is one message of a stream of Server-Sent Events.
+// Message is one message of a stream.
 type Message struct {
 	ID   string // of this message, or of the last one before it that had one
 	Type string // the field event, "message" if there was none
 	Data []byte // the lines of the field data, joined by newlines
 }
 
-// decoder parses a stream of Server-Sent Events (WHATWG HTML, section 9.2.6). The message it is in when the stream ends
-// is dropped, as the standard demands, and with it its id.
-type decoder struct {
+// Decoder parses a stream. The message it is in when the stream ends is dropped, as the standard demands, and with it
+// its id. Its fields may be read between calls of Next; Comment is set before the first.
+type Decoder struct {
+	// LastID is the id of the last message that was complete, whether it had data or not.
+	LastID string
+	// Retry is the reconnection time that the server has told, at most an hour; -1 before it has told any.
+	Retry time.Duration
+	// Comment is called for each comment, if it is not nil: servers send them as keepalives.
+	Comment func()
+
 	r      *bufio.Reader
 	limit  int // of one message, in bytes
 	bol    bool
 	skipLF bool // the last line ended in a carriage return: a line feed belongs to it
 	line   []byte
 
-	data   []byte
-	typ    string
-	id     string
-	lastID string        // of the last message that was complete
-	retry  time.Duration // the reconnection time, -1 while the server has told none
+	data []byte
+	typ  string
+	id   string
 }
 
 // maxRetry bounds the reconnection time that is believed.
 const maxRetry = time.Hour
 
-// newDecoder returns a decoder that begins with lastID as the last id seen.
-func newDecoder(r io.Reader, limit int, lastID string) *decoder {
-	return &decoder{r: bufio.NewReaderSize(r, 16<<10), limit: limit, bol: true, id: lastID, lastID: lastID, retry: -1}
+// NewDecoder returns a Decoder that takes messages of less than limit bytes and begins with lastID as the last id seen.
+func NewDecoder(r io.Reader, limit int, lastID string) *Decoder {
+	return &Decoder{r: bufio.NewReaderSize(r, 16<<10), limit: limit, bol: true, id: lastID, LastID: lastID, Retry: -1}
 }
 
-// next returns the next message that has data. The error is the reader's, or of kind tidings.ErrTooLarge.
-func (d *decoder) next() (Message, error) {
+// Next returns the next message that has data, which is the caller's to keep. The error is the reader's, or of kind tidings.ErrTooLarge.
+func (d *Decoder) Next() (Message, error) {
 	for {
 		line, err := d.readLine()
 		if err != nil {
@@ -55,7 +61,7 @@ func (d *decoder) next() (Message, error) {
 			}
 			continue
 		}
-		d.lastID = d.id
+		d.LastID = d.id
 		typ, data := d.typ, d.data
 		d.typ, d.data = "", nil
 		if len(data) == 0 {
@@ -64,15 +70,19 @@ func (d *decoder) next() (Message, error) {
 		if typ == "" {
 			typ = "message"
 		}
-		return Message{ID: d.lastID, Type: typ, Data: data[:len(data)-1]}, nil
+		return Message{ID: d.LastID, Type: typ, Data: data[:len(data)-1]}, nil
 	}
 }
 
 // field takes one line that is not empty.
-func (d *decoder) field(line []byte) error {
+func (d *Decoder) field(line []byte) error {
 	name, value, _ := bytes.Cut(line, []byte(":"))
 	value = bytes.TrimPrefix(value, []byte(" "))
 	switch string(name) {
+	case "":
+		if d.Comment != nil {
+			d.Comment()
+		}
 	case "data":
 		if len(d.data)+len(value) >= d.limit {
 			return d.tooLarge()
@@ -92,22 +102,22 @@ func (d *decoder) field(line []byte) error {
 			}
 		}
 		if ms, err := strconv.ParseInt(string(value), 10, 64); err == nil {
-			d.retry = maxRetry
+			d.Retry = maxRetry
 			if ms < maxRetry.Milliseconds() {
-				d.retry = time.Duration(ms) * time.Millisecond
+				d.Retry = time.Duration(ms) * time.Millisecond
 			}
 		}
 	}
 	return nil
 }
 
-func (d *decoder) tooLarge() error {
-	return tidings.Errorf(tidings.ErrTooLarge, "client: a message of the stream has more than %d bytes", d.limit)
+func (d *Decoder) tooLarge() error {
+	return tidings.Errorf(tidings.ErrTooLarge, "sse: a message of the stream has more than %d bytes", d.limit)
 }
 
 // readLine returns the next line without its end, which is a line feed, a carriage return or both. It does not wait for
 // the byte behind a carriage return. A line without an end is none.
-func (d *decoder) readLine() ([]byte, error) {
+func (d *Decoder) readLine() ([]byte, error) {
 	d.line = d.line[:0]
 	for {
 		if d.r.Buffered() == 0 {
@@ -144,4 +154,20 @@ func (d *decoder) readLine() ([]byte, error) {
 		}
 		return d.line, nil
 	}
+}
+
+// Watched is a reader whose waiting Timer bounds: it is started with Most for each Read and stopped behind it, so that
+// time which the one who reads takes for itself does not count.
+type Watched struct {
+	Reader io.Reader
+	Timer  *time.Timer
+	Most   time.Duration
+}
+
+// Read implements io.Reader.
+func (w *Watched) Read(p []byte) (int, error) {
+	w.Timer.Reset(w.Most)
+	n, err := w.Reader.Read(p)
+	w.Timer.Stop()
+	return n, err
 }

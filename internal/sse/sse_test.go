@@ -1,4 +1,4 @@
-package client
+package sse
 
 import (
 	"bytes"
@@ -12,11 +12,11 @@ import (
 )
 
 // drain returns all messages, the last id and the error that ended them, io.EOF excepted.
-func drain(r io.Reader, limit int) ([]Message, *decoder, error) {
-	d := newDecoder(r, limit, "")
+func drain(r io.Reader, limit int) ([]Message, *Decoder, error) {
+	d := NewDecoder(r, limit, "")
 	var all []Message
 	for {
-		m, err := d.next()
+		m, err := d.Next()
 		if err == io.EOF {
 			return all, d, nil
 		}
@@ -61,8 +61,8 @@ func TestDecoder(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", tc.name, err)
 			}
-			if !sameMessages(got, tc.want) || d.lastID != tc.lastID || d.retry != tc.retry {
-				t.Errorf("%s: %q, last id %q, retry %v; want %q, %q, %v", tc.name, got, d.lastID, d.retry, tc.want, tc.lastID, tc.retry)
+			if !sameMessages(got, tc.want) || d.LastID != tc.lastID || d.Retry != tc.retry {
+				t.Errorf("%s: %q, last id %q, retry %v; want %q, %q, %v", tc.name, got, d.LastID, d.Retry, tc.want, tc.lastID, tc.retry)
 			}
 		}
 	}
@@ -83,11 +83,11 @@ func sameMessages(a, b []Message) bool {
 // A message has come when its last byte has: the decoder does not wait for what may follow a carriage return.
 func TestDecoderDoesNotWait(t *testing.T) {
 	r, w := io.Pipe()
-	d := newDecoder(r, 1<<10, "")
+	d := NewDecoder(r, 1<<10, "")
 	got := make(chan Message)
 	go func() {
 		for {
-			m, err := d.next()
+			m, err := d.Next()
 			if err != nil {
 				close(got)
 				return
@@ -106,6 +106,18 @@ func TestDecoderDoesNotWait(t *testing.T) {
 	w.Close()
 	if m, open := <-got; open {
 		t.Errorf("one more message: %q", m)
+	}
+}
+
+func TestDecoderComments(t *testing.T) {
+	d := NewDecoder(strings.NewReader(":ok\n\n: a\ndata: x:\n:\n\n::\n\n"), 1<<10, "")
+	n := 0
+	d.Comment = func() { n++ }
+	if m, err := d.Next(); err != nil || string(m.Data) != "x:" || n != 3 {
+		t.Errorf("%q, %v, %d comments", m.Data, err, n)
+	}
+	if _, err := d.Next(); err != io.EOF || n != 4 {
+		t.Errorf("%v, %d comments", err, n)
 	}
 }
 
@@ -144,7 +156,7 @@ func FuzzDecoder(f *testing.F) {
 		const limit = 200
 		got, d, err := drain(bytes.NewReader(in), limit)
 		slow, ds, errSlow := drain(iotest.OneByteReader(bytes.NewReader(in)), limit)
-		if !sameMessages(got, slow) || d.lastID != ds.lastID || d.retry != ds.retry || (err == nil) != (errSlow == nil) {
+		if !sameMessages(got, slow) || d.LastID != ds.LastID || d.Retry != ds.Retry || (err == nil) != (errSlow == nil) {
 			t.Fatalf("%q depends on how it is cut: %q, %v or %q, %v", in, got, err, slow, errSlow)
 		}
 		if err != nil && tidings.KindOf(err) != tidings.ErrTooLarge {
