@@ -238,6 +238,9 @@ func (c *Conn) checkDrained() {
 			goodbye = a.cur.Goodbye()
 		}
 	}
+	if goodbye == nil {
+		goodbye = c.proto.Goodbye
+	}
 	c.leave(ReasonShutdown, goodbye)
 }
 
@@ -264,6 +267,9 @@ func (c *Conn) finish(reason string) {
 	c.closeSocket()
 	if c.done != nil {
 		c.done()
+	}
+	if c.proto.Closed != nil {
+		c.proto.Closed(c)
 	}
 	c.edge.gone()
 }

@@ -58,8 +58,13 @@ type Protocol struct {
 	// Input is called with bytes the peer sent, which are valid during the call only. It must not block; an error
 	// closes the connection with the error's text as the reason. Where it is nil, input is read and ignored.
 	Input func(c *Conn, p []byte) error
+	// Closed is called once, when the connection has been closed and its cursors too; on the goroutine that owns the
+	// connection. It must not block. It may be nil.
+	Closed func(c *Conn)
 	// Keepalive is written after the configured time of silence; nothing if it is empty.
 	Keepalive []byte
+	// Goodbye is written before the server closes the connection on its own account where no cursor has a goodbye.
+	Goodbye []byte
 }
 
 // Options configure an Edge; the zero value of each means its default.

@@ -518,3 +518,34 @@ func readEnd(nc net.Conn) <-chan struct{} {
 	}()
 	return ch
 }
+
+// TestClosedAndGoodbye: the protocol hears once that a connection is closed, after its cursors, and says goodbye for
+// those that have none.
+func TestClosedAndGoodbye(t *testing.T) {
+	closed := make(chan *Conn, 10)
+	p := &Protocol{Name: "polite", Goodbye: []byte("so long\n"), Closed: func(c *Conn) {
+		if len(c.atts) > 0 {
+			t.Error("told of the end before the cursors were closed")
+		}
+		closed <- c
+	}}
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		nc, c := s.dial(p, 0)
+		cur := (&lines{g: s.e.NewGroup()}).cursor(0)
+		c.Attach(cur.l.g, cur)
+		nc.Close()
+		if got := <-closed; got != c {
+			t.Errorf("told of %p, want %p", got, c)
+		}
+		nc, c = s.dial(p, 0)
+		if err := s.e.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if got, err := io.ReadAll(nc); string(got) != "so long\n" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		if got := <-closed; got != c || len(closed) > 0 {
+			t.Errorf("told of %p and %d more, want %p", got, len(closed), c)
+		}
+	})
+}
