@@ -39,13 +39,14 @@ var importTable = []importRow{
 	{"hub/expression", []string{"", "hub"}, "any"},
 	{"hub", []string{"", "access"}, "any"},
 	{"edge", nil, "golang.org/x/sys/unix"},
+	{"websocket", []string{"", "edge", "internal/..."}, ""},
 
 	{"internal/...", []string{"", "internal/..."}, "any"},
 	{"source/mediawiki/...", []string{"", "recentchange", "internal/...", "source/mediawiki/intake"}, "any"},
 	{"source/...", []string{"", "recentchange", "internal/..."}, "any"},
 	// The folder outlet itself holds what outlets share; it is none of them.
 	{"outlet/outlettest", []string{"", "access", "edge", "hub", "journal"}, "any"},
-	{"outlet/...", []string{"", "hub", "hub/expression", "edge", "recentchange", "xmpp/...", "internal/..."}, "any"},
+	{"outlet/...", []string{"", "hub", "hub/expression", "edge", "websocket", "recentchange", "xmpp/...", "internal/..."}, "any"},
 	{"xmpp/...", []string{"edge", "xmpp/..."}, "any"},
 	{"web", nil, ""},
 
@@ -226,6 +227,8 @@ func TestImportRules(t *testing.T) {
 		{"outlet/outlettest", "tidings/journal", false, true},
 		{"outlet", "tidings/outlet/sse", false, false},
 		{"outlet/sse", "tidings/journal", false, false},
+		{"outlet/ws", "tidings/websocket", false, true},
+		{"websocket", "tidings/hub", false, false},
 		{"outlet/xmpp", "tidings/xmpp/jid", false, true},
 		{"outlet/sse", "tidings/source/http", false, false},
 		{"xmpp/pubsub", "tidings/xmpp/stanza", false, true},

@@ -53,9 +53,10 @@ var table = map[tidings.ErrorKind]row{
 
 // The problems that HTTP knows and the domain does not.
 var (
-	methodRow = row{name: "method", status: http.StatusMethodNotAllowed, title: "Method not allowed", about: "The resource does not have this method. The Allow header names those it has."}
-	acceptRow = row{name: "not-acceptable", status: http.StatusNotAcceptable, title: "Not acceptable", about: "The resource has none of the forms asked for. The member offered names those it has."}
-	mediaRow  = row{name: "media-type", status: http.StatusUnsupportedMediaType, title: "Unsupported media type", about: "The content of the request is of a type that is not taken here. The member accepted names those that are."}
+	methodRow  = row{name: "method", status: http.StatusMethodNotAllowed, title: "Method not allowed", about: "The resource does not have this method. The Allow header names those it has."}
+	acceptRow  = row{name: "not-acceptable", status: http.StatusNotAcceptable, title: "Not acceptable", about: "The resource has none of the forms asked for. The member offered names those it has."}
+	upgradeRow = row{name: "upgrade", status: http.StatusUpgradeRequired, title: "Upgrade required", about: "The resource is had by another protocol. The Upgrade header names it."}
+	mediaRow   = row{name: "media-type", status: http.StatusUnsupportedMediaType, title: "Unsupported media type", about: "The content of the request is of a type that is not taken here. The member accepted names those that are."}
 )
 
 // body is the JSON object; the order of its fields is that of the members.
@@ -147,6 +148,13 @@ func UnsupportedMediaType(w http.ResponseWriter, r *http.Request, detail string,
 	return write(w, mediaRow, body{Detail: detail, Accepted: accepted})
 }
 
+// UpgradeRequired answers 426 with the protocol in the Upgrade header (RFC 9110 section 15.5.22).
+func UpgradeRequired(w http.ResponseWriter, r *http.Request, detail, protocol string) int {
+	w.Header().Set("Upgrade", protocol)
+	w.Header().Set("Connection", "Upgrade")
+	return write(w, upgradeRow, body{Detail: detail})
+}
+
 func write(w http.ResponseWriter, t row, b body) int {
 	b.Type, b.Title, b.Status = Base+t.name, t.title, t.status
 	h := w.Header()
@@ -202,7 +210,7 @@ func Handler() http.Handler {
 	for _, t := range table {
 		pages[Base+t.name] = t.page()
 	}
-	for _, t := range []row{methodRow, acceptRow, mediaRow} {
+	for _, t := range []row{methodRow, acceptRow, upgradeRow, mediaRow} {
 		pages[Base+t.name] = t.page()
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
