@@ -27,7 +27,8 @@ type Event struct {
 }
 
 // Filter lets through the events whose payload has the value in the field, such as wiki=enwiki for recent changes.
-// Filters of one field are alternatives, those of different fields all have to hold.
+// Filters of one field are alternatives, those of different fields all have to hold. With an empty Field the Value is an
+// expression in CEL, such as length.new - length.old < -500 && !bot; it has to hold as well.
 type Filter struct{ Field, Value string }
 
 // reserved are the query parameters of /subscribe that name no field.
@@ -74,6 +75,10 @@ func SubscribePath(patterns []tidings.Pattern, filters ...Filter) (string, error
 		q.Add("topic", p.String())
 	}
 	for _, f := range filters {
+		if f.Field == "" && f.Value != "" {
+			q.Add("filter", f.Value)
+			continue
+		}
 		if f.Field == "" || slices.Contains(reserved, f.Field) {
 			return "", tidings.Errorf(tidings.ErrInvalid, "client: %q is not a field to filter by", f.Field)
 		}

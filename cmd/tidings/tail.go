@@ -10,6 +10,7 @@ import (
 	"iter"
 	"math"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -102,11 +103,11 @@ func tailStreams(ctx context.Context, c *client.Client, operands, filters []stri
 	}
 	var fields []client.Filter
 	for _, f := range filters {
-		name, value, ok := strings.Cut(f, "=")
-		if !ok {
-			return nil, usagef("tail", "--filter %s: want FIELD=VALUE, such as wiki=enwiki", f)
+		if m := fieldFilter.FindStringSubmatch(f); m != nil {
+			fields = append(fields, client.Filter{Field: m[1], Value: m[2]})
+		} else {
+			fields = append(fields, client.Filter{Value: f})
 		}
-		fields = append(fields, client.Filter{Field: name, Value: value})
 	}
 	ref, err := client.SubscribePath(patterns, fields...)
 	if err != nil {
@@ -116,6 +117,9 @@ func tailStreams(ctx context.Context, c *client.Client, operands, filters []stri
 		return source{c.Stream(ctx, ref, from), true, ref}
 	}), nil
 }
+
+// fieldFilter matches FIELD=VALUE; any other filter is an expression, which has no assignment.
+var fieldFilter = regexp.MustCompile(`(?s)^([A-Za-z_][A-Za-z0-9_.]*)=([^=].*|)$`)
 
 // parseFrom parses the flag --from.
 func parseFrom(s string, now time.Time) (client.From, error) {

@@ -54,6 +54,7 @@ Flags:
   --from POSITION|TIME      begin behind a position such as 5f3a9c01-1042, or at a time: 2026-01-31T12:00:00Z, 2026-01-31,
                             or as long ago as 90s, 15m, 24h (default: now)
   --filter FIELD=VALUE      only events whose payload has that value; again for another field, or another value of the same
+  --filter EXPRESSION       only events for which it is true; see the second example
   --format line|json|raw    a line for a person (default), the event with its envelope as one line of JSON, or the payload
   --limit N                 stop after N events
   --server URL              default $TIDINGS_SERVER, else http://127.0.0.1:8080
@@ -61,6 +62,7 @@ Flags:
 
 Examples:
   tidings tail '/recentchange/*.wikipedia.org' --filter type=edit --filter bot=false
+  tidings tail --filter '!bot && length.new - length.old < -500' '/recentchange/*'
   tidings tail --from 1h --format json /news/local | jq .data
   tidings tail http://127.0.0.1:8080/v2/stream/recentchange
 `
