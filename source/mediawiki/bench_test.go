@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tidings"
+	"tidings/source/mediawiki/intake"
 )
 
 // BenchmarkIngest sends 20,000 datagrams of 1 KB a second, in bursts of a millisecond, to a source whose journal takes
@@ -34,7 +35,7 @@ func BenchmarkIngest(b *testing.B) {
 	rate := float64(b.N) / time.Since(start).Seconds()
 	stop()
 	got := u.Stats()
-	if got.Received+got.KernelDrops != uint64(b.N) || got.Appended+got.Dropped[QueueFull] != got.Received {
+	if got.Received+got.KernelDrops != uint64(b.N) || got.Appended+got.Dropped[intake.QueueFull] != got.Received {
 		b.Fatalf("what was sent is not accounted for: %+v", got)
 	}
 	b.ReportMetric(rate, "datagrams/s")

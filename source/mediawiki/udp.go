@@ -1,4 +1,5 @@
-// Package mediawiki takes in the change feeds of MediaWiki wikis.
+// Package mediawiki takes in the change feeds of MediaWiki wikis. The packages below it go and get changes: poll from a
+// wiki's API, eventstreams from a stream of Server-Sent Events, redis from a Redis server that wikis publish to.
 //
 // [UDP] receives what $wgRCFeeds sends to udp://HOST:PORT with MediaWiki's JSON, XML or IRC formatter, and the <rc>
 // elements of the XMLRC extension, each told apart by its content.
@@ -21,19 +22,16 @@ import (
 	"tidings"
 	"tidings/internal/drops"
 	"tidings/recentchange"
+	"tidings/source/mediawiki/intake"
 )
 
 // Publisher is the Publisher of the events from UDP.
 const Publisher = "mediawiki-udp"
 
-// The reasons for which UDP drops a datagram, beside the reasons of package recentchange for those that do not decode.
+// The reasons for which UDP drops a datagram, beside those of packages intake and recentchange.
 const (
-	SenderNotAllowed   = "sender-not-allowed"
-	InvalidEvent       = "invalid-event"       // it decodes and does not make a valid event
-	KernelBuffer       = "kernel-buffer"       // the receive buffer was full
-	QueueFull          = "queue-full"          // the journal is slower than the feed
-	JournalUnavailable = "journal-unavailable" // the queue filled up while the journal failed, or it failed until shutdown
-	JournalRefused     = "journal-refused"     // the journal took no event like this one
+	SenderNotAllowed = "sender-not-allowed"
+	KernelBuffer     = "kernel-buffer" // the receive buffer was full
 )
 
 // Defaults and limits.
@@ -41,13 +39,9 @@ const (
 	DefaultReceiveBuffer = 32 << 20 // of the socket; the kernel may grant less, see net.core.rmem_max
 	DefaultQueueBytes    = 64 << 20 // of payloads that are received and not yet appended
 	maxDatagram          = 64 << 10
-	readBatch            = 64  // datagrams in one call of recvmmsg
-	appendBatch          = 512 // events in one Append
+	readBatch            = 64 // datagrams in one call of recvmmsg
 
-	drainTime    = 2 * time.Second  // for reading what the kernel holds at shutdown, at most
-	shutdownTime = 10 * time.Second // for appending what has been read, while the journal fails
-	minBackoff   = 50 * time.Millisecond
-	maxBackoff   = 5 * time.Second
+	drainTime = 2 * time.Second // for reading what the kernel holds at shutdown, at most
 )
 
 // Config is what a UDP source is made of. Append is required.
@@ -63,9 +57,8 @@ type Config struct {
 	QueueBytes int
 	// Wikis tells what the dialects cannot.
 	Wikis recentchange.Wikis
-	// Append stores the events in order, all of them or none, and returns once they are durable. UDP calls it for one
-	// batch at a time, and again with the same batch if it fails with an error that may pass.
-	Append func(ctx context.Context, events ...tidings.Event) ([]tidings.Appended, error)
+	// Append is called for one batch at a time, and again with the same batch if it fails with an error that may pass.
+	Append intake.Append
 	// Log gets what is dropped, at a bounded rate; default slog.Default().
 	Log *slog.Logger
 }
@@ -75,9 +68,10 @@ type UDP struct {
 	config Config
 	conn   *net.UDPConn
 	drops  *drops.Drops
-	queue  queue
+	intake *intake.Intake
+	queue  *intake.Queue
 
-	received, bytes, appended, duplicates atomic.Uint64
+	received, bytes atomic.Uint64
 
 	kernelMu    sync.Mutex
 	kernelDrops uint32 // the kernel's own counter, which wraps
@@ -125,11 +119,10 @@ func Listen(c Config) (*UDP, error) {
 		c.Log.Warn("the kernel grants a smaller UDP receive buffer than asked for; raise net.core.rmem_max",
 			"source", Publisher, "asked", c.ReceiveBuffer, "granted", granted)
 	}
-	return &UDP{
-		config: c, conn: conn,
-		drops: drops.New(c.Log, Publisher),
-		queue: queue{maxBytes: c.QueueBytes, wake: make(chan struct{}, 1)},
-	}, nil
+	u := &UDP{config: c, conn: conn, drops: drops.New(c.Log, Publisher)}
+	u.intake = &intake.Intake{Publisher: Publisher, Append: c.Append, Drops: u.drops, Log: c.Log}
+	u.queue = u.intake.NewQueue(c.QueueBytes)
+	return u, nil
 }
 
 // Addr returns the address the socket is bound to.
@@ -142,8 +135,8 @@ func (u *UDP) Stats() Stats {
 	}
 	dropped := u.drops.Snapshot()
 	return Stats{
-		Received: u.received.Load(), Bytes: u.bytes.Load(), Queued: u.queue.len(), Appended: u.appended.Load(),
-		Duplicates: u.duplicates.Load(), KernelDrops: dropped[KernelBuffer], Dropped: dropped,
+		Received: u.received.Load(), Bytes: u.bytes.Load(), Queued: u.queue.Len(), Appended: u.intake.Appended(),
+		Duplicates: u.intake.Duplicates(), KernelDrops: dropped[KernelBuffer], Dropped: dropped,
 	}
 }
 
@@ -153,16 +146,9 @@ func (u *UDP) Stats() Stats {
 func (u *UDP) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { u.conn.SetReadDeadline(time.Now().Add(lastRead)) })
 	defer stop()
-	// The appending side outlives ctx: it ends when the queue is closed and empty.
-	work, giveUp := context.WithCancel(context.WithoutCancel(ctx))
-	defer giveUp()
-	var appending sync.WaitGroup
-	appending.Go(func() { u.appendAll(work) })
+	finish := u.queue.Start(ctx)
 	err := u.read(ctx)
-	u.queue.close()
-	limit := time.AfterFunc(shutdownTime, giveUp)
-	appending.Wait()
-	limit.Stop()
+	finish()
 	if n, ok := readKernelDrops(u.conn); ok {
 		u.countKernelDrops(n)
 	}
@@ -247,20 +233,10 @@ func (u *UDP) datagram(b []byte, from net.Addr, truncated bool, received time.Ti
 		none = false
 		e, err := u.event(payload, received)
 		if err != nil {
-			reason := string(recentchange.ReasonOf(err))
-			if reason == "" {
-				reason = InvalidEvent
-			}
-			u.drops.Add(reason, 1, "from", from, "error", err)
+			u.drops.Add(intake.ReasonOf(err), 1, "from", from, "error", err)
 			continue
 		}
-		if ok, failing := u.queue.put(e); !ok {
-			reason := QueueFull
-			if failing {
-				reason = JournalUnavailable
-			}
-			u.drops.Add(reason, 1, "topic", e.Topic)
-		}
+		u.queue.Put(e)
 	}
 	if none {
 		u.drops.Add(string(recentchange.Empty), 1, "from", from)
@@ -293,18 +269,5 @@ func (u *UDP) event(payload []byte, received time.Time) (tidings.Event, error) {
 	if !ok {
 		return tidings.Event{}, tidings.Errorf(tidings.ErrInvalid, "mediawiki: %w", recentchange.UnknownDialect)
 	}
-	rc, err := recentchange.Decode(contentType, payload)
-	if err != nil {
-		return tidings.Event{}, err
-	}
-	u.config.Wikis.Fill(rc, received)
-	topic, err := rc.Topic()
-	if err != nil {
-		return tidings.Event{}, err
-	}
-	e := tidings.Event{
-		Topic: topic, Key: rc.Key(), Time: rc.Time(), ContentType: contentType,
-		Payload: append(make([]byte, 0, len(payload)), payload...), Publisher: Publisher,
-	}
-	return e, e.Validate()
+	return u.intake.Event(contentType, payload, u.config.Wikis, received)
 }
