@@ -108,6 +108,10 @@ func (c *Conn) Close(reason string, goodbye []byte) {
 	})
 }
 
+// Do runs f on the goroutine that owns the connection, the one that calls Input, behind what was asked before. f must not
+// block. On a connection that has been closed f runs too, unless the edge itself has ended.
+func (c *Conn) Do(f func()) { c.do(f) }
+
 // do runs f on the goroutine that owns the connection.
 func (c *Conn) do(f func()) {
 	if c.loop != nil {

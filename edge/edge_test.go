@@ -549,3 +549,28 @@ func TestClosedAndGoodbye(t *testing.T) {
 		}
 	})
 }
+
+// TestDo: what is asked from another goroutine happens on the connection's own, in turn with its input.
+func TestDo(t *testing.T) {
+	n := 0 // of the goroutine that owns the connection; the race detector watches
+	p := &Protocol{Name: "asked", Input: func(c *Conn, p []byte) error {
+		n++
+		go c.Do(func() {
+			n++
+			c.Write(fmt.Appendf(nil, "%d\n", n))
+		})
+		return nil
+	}}
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		n = 0
+		nc, _ := s.dial(p, 0)
+		r := bufio.NewReader(nc)
+		for i := 1; i <= 3; i++ {
+			fmt.Fprintln(nc, "go on")
+			if got, err := r.ReadString('\n'); got != fmt.Sprintln(2*i) {
+				t.Fatalf("got %q, %v, want %d", got, err, 2*i)
+			}
+		}
+		nc.Close()
+	})
+}

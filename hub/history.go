@@ -60,12 +60,34 @@ func (h *Hub) Read(ctx context.Context, q Query, actor tidings.Actor, after tidi
 //
 // The log is read forwards only, so it is asked for a window at its end, which grows until it holds enough.
 func (h *Hub) Latest(ctx context.Context, q Query, actor tidings.Actor, max int) ([]*Item, tidings.Position, error) {
-	return h.backwards(ctx, q, actor, uint64(max), func(items []*Item) ([]*Item, bool) {
+	head := h.Head()
+	items, err := h.backwards(ctx, q, actor, head, uint64(max), last(max))
+	return items, head, err
+}
+
+// Before returns the last max events before the one at the position that match the query and that the actor may read,
+// the oldest of them first. Where events before it were removed there are fewer. Errors: a gap if the position is of
+// another epoch, and those of access and of the log.
+func (h *Hub) Before(ctx context.Context, q Query, actor tidings.Actor, before tidings.Position, max int) ([]*Item, error) {
+	end := h.Head()
+	if before.Epoch != end.Epoch {
+		return nil, &tidings.GapError{Asked: before, Oldest: h.Oldest()}
+	}
+	if before.Offset == 0 {
+		return nil, h.mayRead(q, actor)
+	}
+	end.Offset = min(end.Offset, before.Offset-1)
+	return h.backwards(ctx, q, actor, end, uint64(max), last(max))
+}
+
+// last returns what backwards asks for in order to find the last max events.
+func last(max int) func([]*Item) ([]*Item, bool) {
+	return func(items []*Item) ([]*Item, bool) {
 		if len(items) >= max {
 			return items[len(items)-max:], true
 		}
 		return items, false
-	})
+	}
 }
 
 // Item returns the newest version of the item with the id in the topic. Errors: ErrNotFound, and those of Read.
@@ -95,7 +117,7 @@ func (h *Hub) Item(ctx context.Context, topic tidings.Topic, actor tidings.Actor
 	}
 	if found == nil {
 		var err error
-		if found, _, err = h.backwards(ctx, q, actor, 16, newest); err != nil {
+		if found, err = h.backwards(ctx, q, actor, head, 16, newest); err != nil {
 			return nil, err
 		}
 	}
@@ -105,11 +127,10 @@ func (h *Hub) Item(ctx context.Context, topic tidings.Topic, actor tidings.Actor
 	return found[0], nil
 }
 
-// backwards reads growing windows of offsets at the end of the log until enough finds what it wants in what they hold.
-func (h *Hub) backwards(ctx context.Context, q Query, actor tidings.Actor, window uint64, enough func([]*Item) ([]*Item, bool)) ([]*Item, tidings.Position, error) {
-	head := h.Head()
+// backwards reads growing windows of offsets that end at head until enough finds what it wants in what they hold.
+func (h *Hub) backwards(ctx context.Context, q Query, actor tidings.Actor, head tidings.Position, window uint64, enough func([]*Item) ([]*Item, bool)) ([]*Item, error) {
 	if err := h.mayRead(q, actor); err != nil {
-		return nil, head, err
+		return nil, err
 	}
 	var found []*Item // from the window's beginning to head
 	end := head
@@ -122,11 +143,11 @@ func (h *Hub) backwards(ctx context.Context, q Query, actor tidings.Actor, windo
 		from.Offset = max(from.Offset, oldest.Offset)
 		part, begin, err := h.between(ctx, q, actor, from, end)
 		if err != nil {
-			return nil, head, err
+			return nil, err
 		}
 		found = append(part, found...)
 		if items, ok := enough(found); ok || begin.Offset > from.Offset || from.Offset <= oldest.Offset || from.Offset == 0 {
-			return items, head, nil
+			return items, nil
 		}
 		end = from
 	}

@@ -500,6 +500,27 @@ func TestLatestAndItem(t *testing.T) {
 			t.Errorf("the last %d of %s: %v, %v, %v", c.max, c.topic, got, next, err)
 		}
 	}
+	head := w.h.Head()
+	for _, c := range []struct {
+		topic  string
+		before uint64
+		max    int
+		want   []string
+	}{{"/busy", 1999, 2, []string{"1997", "1998"}}, {"/busy", 401, 2, []string{"398", "399"}}, {"/rare", 2000, 2, []string{"1200", "1600"}},
+		{"/rare", 401, 5, []string{"400"}}, {"/rare", 400, 5, nil}, {"/busy", 1, 5, nil}, {"/busy", 0, 5, nil},
+		{"/rare", 9999, 1, []string{"2000"}}} {
+		items, err := w.h.Before(ctx, query(c.topic), tidings.Actor{}, tidings.Position{Epoch: head.Epoch, Offset: c.before}, c.max)
+		var got []string
+		for _, it := range items {
+			got = append(got, string(it.Payload))
+		}
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("the last %d of %s before %d: %v, %v; want %v", c.max, c.topic, c.before, got, err, c.want)
+		}
+	}
+	if _, err := w.h.Before(ctx, query("/rare"), tidings.Actor{}, tidings.Position{Epoch: head.Epoch ^ 1, Offset: 3}, 1); !errors.Is(err, tidings.ErrGap) {
+		t.Errorf("before a position of another epoch: %v", err)
+	}
 	it, err := w.h.Item(ctx, "/rare", tidings.Actor{}, "item400")
 	if err != nil || string(it.Payload) != "2000" {
 		t.Errorf("item400: %v, %v", it, err)
