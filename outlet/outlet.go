@@ -5,6 +5,7 @@ package outlet
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -44,22 +45,23 @@ func (c cursor) Next() ([]byte, edge.Status) {
 // handshakeTimeout bounds the writing of a response's head.
 const handshakeTimeout = 10 * time.Second
 
+// ErrNotTaken says that a connection cannot leave its HTTP server, as those of HTTP/2 cannot.
+var ErrNotTaken = errors.New("outlet: the connection cannot be taken over")
+
 // Hijack answers the request with the status and w's header, followed by start, and hands the connection to the edge.
 // The body goes on until the connection is closed (RFC 9112 section 6.3): it has no length and is not chunked, so that
-// all readers share its bytes. After an error the response is w's again if the connection could not be taken, and the
-// connection is closed otherwise.
+// all readers share its bytes. After an error that is ErrNotTaken the response is still w's to give; after any other the
+// connection is closed.
 func Hijack(e *edge.Edge, w http.ResponseWriter, status int, start []byte, p *edge.Protocol) (*edge.Conn, error) {
-	header := w.Header()
-	header.Set("Connection", "close")
-	var head bytes.Buffer
-	fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, http.StatusText(status), time.Now().UTC().Format(http.TimeFormat))
-	header.Write(&head)
-	head.WriteString("\r\n")
-	head.Write(start)
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return nil, fmt.Errorf("outlet: taking over the connection: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrNotTaken, err)
 	}
+	var head bytes.Buffer
+	fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\n", status, http.StatusText(status), time.Now().UTC().Format(http.TimeFormat))
+	w.Header().Write(&head)
+	head.WriteString("\r\n")
+	head.Write(start)
 	nc.SetDeadline(time.Now().Add(handshakeTimeout))
 	if _, err := nc.Write(head.Bytes()); err != nil {
 		nc.Close()

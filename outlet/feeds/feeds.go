@@ -4,6 +4,7 @@ package feeds
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -81,14 +82,15 @@ func (s *Server) serveTopic(w http.ResponseWriter, r *http.Request) error {
 	var items []*hub.Item
 	var next tidings.Position
 	var more bool
-	if after, err := outlet.After(r.Context(), s.Hub, r, tidings.Position{}); err != nil {
-		return err
-	} else if after.IsZero() {
+	if params.Get("since") == "" && outlet.LastEventID(r) == "" {
 		items, next, err = s.Hub.Latest(r.Context(), q, actor, limit)
-		if err != nil {
-			return err
+	} else {
+		var after tidings.Position
+		if after, err = outlet.After(r.Context(), s.Hub, r, after); err == nil {
+			items, next, more, err = s.Hub.Read(r.Context(), q, actor, after, limit)
 		}
-	} else if items, next, more, err = s.Hub.Read(r.Context(), q, actor, after, limit); err != nil {
+	}
+	if err != nil {
 		return err
 	}
 	s.write(w, r, items, next, more)
@@ -101,13 +103,9 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, items []*hub.Item
 	// The list is told apart by its first and last event; how far the log has gone beside it does not matter.
 	tag := fnv.New64a()
 	fmt.Fprint(tag, len(items), more)
-	var modified time.Time
 	for i, it := range items {
 		if i == 0 || i == len(items)-1 {
 			fmt.Fprint(tag, it.Position)
-		}
-		if it.Time.After(modified) {
-			modified = it.Time
 		}
 	}
 	if len(items) == 0 {
@@ -116,11 +114,8 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, items []*hub.Item
 	h := w.Header()
 	h.Set("ETag", fmt.Sprintf(`W/"%x"`, tag.Sum64()))
 	h.Set("Cache-Control", "no-cache")
-	h.Add("Vary", "Accept")
-	if !modified.IsZero() {
-		h.Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
-	}
-	if notModified(r, h.Get("ETag"), modified) {
+	h.Add("Vary", "Accept, Authorization")
+	if s.unmodified(w, r, items...) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
@@ -152,15 +147,15 @@ func (s *Server) serveItem(w http.ResponseWriter, r *http.Request, actor tidings
 	h := w.Header()
 	h.Set("ETag", `"`+it.Position.String()+`"`)
 	h.Set("Position", it.Position.String())
-	h.Set("Last-Modified", it.Time.UTC().Format(http.TimeFormat))
 	h.Set("Cache-Control", "no-cache")
+	h.Add("Vary", "Authorization")
 	// What a stranger published must not act as a page of this server.
 	h.Set("Content-Security-Policy", "sandbox")
-	if notModified(r, h.Get("ETag"), it.Time) {
+	if s.unmodified(w, r, it) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	h.Set("Content-Type", it.ContentType)
+	h.Set("Content-Type", cmp.Or(it.ContentType, "application/octet-stream"))
 	h.Set("Content-Length", strconv.Itoa(len(it.Payload)))
 	if r.Method != http.MethodHead {
 		w.Write(it.Payload)
@@ -168,18 +163,48 @@ func (s *Server) serveItem(w http.ResponseWriter, r *http.Request, actor tidings
 	return nil
 }
 
-// notModified evaluates If-None-Match and, without it, If-Modified-Since (RFC 9110 section 13.2.2).
-func notModified(r *http.Request, tag string, modified time.Time) bool {
+// unmodified sets Last-Modified and evaluates If-None-Match against the entity tag that is set and, where there is none
+// of them, If-Modified-Since (RFC 9110 section 13.2.2).
+//
+// Events carry the time their publishers gave, which says nothing about when this server got them: one that happened
+// earlier may come later. So Last-Modified is the time of the newest for people to see, and a date that comes back is
+// compared with what the log has got since.
+func (s *Server) unmodified(w http.ResponseWriter, r *http.Request, items ...*hub.Item) bool {
+	now := time.Now().UTC()
+	var newest time.Time
+	var last tidings.Position
+	for _, it := range items {
+		if it.Time.After(newest) {
+			newest = it.Time
+		}
+		last = it.Position // they are in order
+	}
+	h := w.Header()
+	if len(items) > 0 {
+		if newest.After(now) {
+			newest = now // section 8.8.2.1
+		}
+		// Rounded up, so that what came within the second is not newer than it, once the second is over.
+		if up := newest.Add(time.Second - 1).Truncate(time.Second); !up.After(now) {
+			newest = up
+		}
+		h.Set("Last-Modified", newest.UTC().Format(http.TimeFormat))
+	}
 	if inm := r.Header.Values("If-None-Match"); len(inm) > 0 {
+		tag := strings.TrimPrefix(h.Get("ETag"), "W/")
 		for t := range strings.SplitSeq(strings.Join(inm, ","), ",") {
-			if t = strings.TrimSpace(t); t == "*" || strings.TrimPrefix(t, "W/") == strings.TrimPrefix(tag, "W/") {
+			if t = strings.TrimSpace(t); t == "*" || strings.TrimPrefix(t, "W/") == tag {
 				return true
 			}
 		}
 		return false
 	}
-	t, err := http.ParseTime(r.Header.Get("If-Modified-Since"))
-	return err == nil && !modified.IsZero() && !modified.Truncate(time.Second).After(t)
+	since, err := http.ParseTime(r.Header.Get("If-Modified-Since"))
+	if err != nil || len(items) == 0 || since.After(now) { // a date in the future is ignored (section 13.1.3)
+		return false
+	}
+	got, err := s.Hub.At(r.Context(), since)
+	return err == nil && last.Offset <= got.Offset
 }
 
 // Topic describes a topic in the list of topics.

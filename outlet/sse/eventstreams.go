@@ -64,7 +64,7 @@ func (s *Server) ServeStream(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case asAssignment(err, &bad):
 		kafkaError(w, bad)
-	case tidings.KindOf(err) == tidings.ErrInvalid && r.URL.Query().Get("since") != "" && isTimestampError(err):
+	case isTimestampError(err):
 		streamError(w, r, http.StatusBadRequest, "invalid_timestamp", "Invalid Timestamp", err.Error())
 	case tidings.KindOf(err) == tidings.ErrInvalid:
 		streamError(w, r, http.StatusBadRequest, "bad_request", "Bad Request", err.Error())
@@ -110,9 +110,15 @@ func isTimestampError(err error) bool {
 type assignment struct {
 	Topic     string `json:"topic"`
 	Partition *int   `json:"partition"`
-	Offset    *int64 `json:"offset"`    // of the next event wanted; -1 for from now on
+	Offset    *int64 `json:"offset"`    // of the next event wanted, or one of the words below
 	Timestamp *int64 `json:"timestamp"` // in milliseconds; Offset wins over it
 }
+
+// The offsets that are words (librdkafka).
+const (
+	offsetEnd       = -1 // from now on
+	offsetBeginning = -2 // everything there is
+)
 
 // maxAssignments bounds the array; a client names two, one for each datacentre.
 const maxAssignments = 64
@@ -134,7 +140,7 @@ func (s *Server) assigned(r *http.Request, id string) (tidings.Position, error) 
 	after := head
 	for _, m := range members {
 		var a assignment
-		if json.Unmarshal(m, &a.Topic) != nil {
+		if json.Unmarshal(m, &a.Topic) != nil || a.Topic == "" {
 			if err := json.Unmarshal(m, &a); err != nil || a.Topic == "" || a.Partition == nil || a.Offset == nil && a.Timestamp == nil {
 				return tidings.Position{}, invalid("a member is neither a topic nor an object with topic, partition, and offset or timestamp")
 			}
@@ -145,7 +151,12 @@ func (s *Server) assigned(r *http.Request, id string) (tidings.Position, error) 
 		}
 		p := head
 		switch {
-		case a.Offset != nil && *a.Offset >= 0:
+		case a.Offset != nil && *a.Offset < offsetBeginning:
+			return p, invalid(fmt.Sprintf("the offset %d is none", *a.Offset))
+		case a.Offset != nil && *a.Offset == offsetBeginning:
+			p = s.Hub.Oldest()
+		case a.Offset != nil && *a.Offset == offsetEnd:
+		case a.Offset != nil:
 			p = tidings.Position{Offset: uint64(max(*a.Offset-1, 0))}
 			if epoch, err := strconv.ParseUint(prefix, 16, 32); err == nil && len(prefix) == 8 {
 				p.Epoch = uint32(epoch)

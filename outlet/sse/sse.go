@@ -7,6 +7,7 @@
 package sse
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -129,6 +130,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, req hub.Request,
 	c, err := outlet.Hijack(s.Edge, w, http.StatusOK, start, proto)
 	if err != nil {
 		sub.Close()
+		if errors.Is(err, outlet.ErrNotTaken) {
+			return err
+		}
 		return nil // the peer is gone, or the server stops: nobody is there to be told
 	}
 	outlet.Attach(c, sub)
