@@ -127,6 +127,8 @@ func Decode(contentType string, payload []byte) (*RecentChange, error) {
 		err = rc.decodeRC(body)
 	case TypeIRC:
 		err = rc.decodeIRC(prefix, body)
+	case TypeAPI:
+		err = rc.decodeAPI(contentType, body)
 	}
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 
 func TestIsRecentChange(t *testing.T) {
 	for ct, want := range map[string]bool{
-		TypeJSON: true, TypeXML: true, TypeRC: true, TypeIRC: true, TypeEventStreams: true,
+		TypeJSON: true, TypeXML: true, TypeRC: true, TypeIRC: true, TypeEventStreams: true, TypeAPI: true,
 		TypeJSON + "; charset=utf-8": true, "Application/VND.MediaWiki.rc+XML ; a=b": true,
 		"application/json": false, "": false, "application/vnd.mediawiki.other+json": false, "mediawiki;;": false,
 	} {

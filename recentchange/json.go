@@ -24,11 +24,16 @@ type jsonDecoder struct {
 var jsonDecoders = sync.Pool{New: func() any { return &jsonDecoder{dec: jsontext.NewDecoder(&bytes.Buffer{})} }}
 
 func (rc *RecentChange) decodeJSON(body []byte) error {
+	return decodeObject(body, func(d *jsonDecoder) error { return d.event(rc) })
+}
+
+// decodeObject calls read with a decoder that stands at the beginning of body.
+func decodeObject(body []byte, read func(*jsonDecoder) error) error {
 	d := jsonDecoders.Get().(*jsonDecoder)
 	d.in = *bytes.NewBuffer(body)
 	d.dec.Reset(&d.in)
 	d.text.Grow(len(body)) // no string is longer than its JSON form
-	err := d.event(rc)
+	err := read(d)
 	d.in, d.text = bytes.Buffer{}, strings.Builder{}
 	d.dec.Reset(&d.in)
 	jsonDecoders.Put(d)
@@ -37,6 +42,29 @@ func (rc *RecentChange) decodeJSON(body []byte) error {
 
 // event reads the whole input as one event.
 func (d *jsonDecoder) event(rc *RecentChange) error {
+	return d.object(func(name []byte) error {
+		f, known := fieldOf(name)
+		var err error
+		if known {
+			err = d.known(rc, f)
+		} else {
+			err = d.extra(rc, name)
+			f = fExtra + field(len(rc.Extra)-1)
+		}
+		if err != nil {
+			return err
+		}
+		if f != fMeta && f != fSchema && rc.orderLen < maxOrder {
+			rc.order[rc.orderLen] = uint8(f)
+			rc.orderLen++
+		}
+		return nil
+	})
+}
+
+// object reads the whole input as one object. It calls member for each name, which is good until the next read; member
+// reads the value.
+func (d *jsonDecoder) object(member func(name []byte) error) error {
 	if d.dec.PeekKind() != '{' {
 		if _, err := d.dec.ReadValue(); err != nil {
 			return jsonError(err)
@@ -61,19 +89,8 @@ func (d *jsonDecoder) event(rc *RecentChange) error {
 			}
 			name = d.scratch
 		}
-		f, known := fieldOf(name)
-		if known {
-			err = d.known(rc, f)
-		} else {
-			err = d.extra(rc, name)
-			f = fExtra + field(len(rc.Extra)-1)
-		}
-		if err != nil {
+		if err := member(name); err != nil {
 			return err
-		}
-		if f != fMeta && f != fSchema && rc.orderLen < maxOrder {
-			rc.order[rc.orderLen] = uint8(f)
-			rc.orderLen++
 		}
 	}
 	if _, err := d.dec.ReadToken(); err != nil {

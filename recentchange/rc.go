@@ -54,21 +54,27 @@ func (rc *RecentChange) decodeRC(body []byte) error {
 	case n.attr("unpatrolled").IsSet():
 		rc.Patrolled = Some(false)
 	}
-	rc.rcRevision, rc.rcLength = Pair{revOld, revNew}, Pair{lenOld, lenNew}
-	if rc.Type == Edit || rc.Type == New {
-		// The other dialects give these to edits and new pages only, and a page that is new has no old revision.
-		if rc.Type == New {
-			lenOld, revOld = Null[int64](), Null[int64]()
-		}
-		if lenNew.IsSet() {
-			rc.Length = Some(Pair{lenOld, lenNew})
-		}
-		if revNew.IsSet() {
-			rc.Revision = Some(Pair{revOld, revNew})
-		}
-	}
+	rc.setNumbers(Pair{revOld, revNew}, Pair{lenOld, lenNew})
 	rc.children(n)
 	return nil
+}
+
+// setNumbers takes over what a row of the API has for every type. The other dialects give these to edits and new pages
+// only, and a page that is new has no old revision.
+func (rc *RecentChange) setNumbers(revision, length Pair) {
+	rc.rcRevision, rc.rcLength = revision, length
+	if rc.Type != Edit && rc.Type != New {
+		return
+	}
+	if rc.Type == New {
+		length.Old, revision.Old = Null[int64](), Null[int64]()
+	}
+	if length.New.IsSet() {
+		rc.Length = Some(length)
+	}
+	if revision.New.IsSet() {
+		rc.Revision = Some(revision)
+	}
 }
 
 // children reads the tags and the parameters of a log entry. <param> elements are the legacy form, a list of text.

@@ -5,6 +5,7 @@
 //     for JSON, in for XML
 //   - <rc>: what the XMLRC extension sends, the element of the API's list=recentchanges with a wikiid, in and out
 //   - the coloured line of IRCColourfulRCFeedFormatter, in and out
+//   - a row of the API's list=recentchanges in JSON, in
 //   - EventStreams: the event mediawiki/recentchange 1.0.0 as stream.wikimedia.org serves it, in and out
 //
 // No dialect tells everything. [Wikis] supplies what one of them cannot know of its wiki. What a dialect leaves out of
@@ -27,6 +28,8 @@ const (
 	TypeRC           = "application/vnd.mediawiki.rc+xml"
 	TypeIRC          = "text/vnd.mediawiki.irc"
 	TypeEventStreams = "application/vnd.mediawiki.eventstreams.recentchange+json"
+	// TypeAPI has parameters that say which wiki the row is of: see APIType.
+	TypeAPI = "application/vnd.mediawiki.api.recentchange+json"
 )
 
 // IsRecentChange reports whether contentType, parameters aside, is one of the types of this package.
@@ -36,7 +39,7 @@ func IsRecentChange(contentType string) bool { return dialect(contentType) != ""
 func dialect(contentType string) string {
 	t, _, _ := strings.Cut(contentType, ";")
 	t = strings.TrimSpace(t)
-	for _, d := range [...]string{TypeJSON, TypeEventStreams, TypeXML, TypeRC, TypeIRC} {
+	for _, d := range [...]string{TypeJSON, TypeEventStreams, TypeXML, TypeRC, TypeIRC, TypeAPI} {
 		if strings.EqualFold(t, d) {
 			return d
 		}
@@ -94,7 +97,7 @@ type RecentChange struct {
 	// LengthDiff is what an IRC line tells of the lengths: the difference.
 	LengthDiff Opt[int64]
 
-	// These are in <rc> only.
+	// These are in <rc> and in rows of the API only.
 	PageID       Opt[int64]
 	UserID       Opt[int64]
 	Anon         Opt[bool]

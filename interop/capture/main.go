@@ -1,7 +1,8 @@
 //go:build linux
 
 // Command capture runs a wiki of its own and records, byte for byte, the datagrams of its change feeds in all four
-// dialects: json, xml, irc and rc. The files it writes are those in recentchange/testdata/capture.
+// dialects: json, xml, irc and rc; and, as api, the rows of the list of recent changes that its API shows to anybody in
+// the end. The files it writes are those in recentchange/testdata/capture and recentchange/testdata/api.
 //
 //	go run ./interop/capture -out recentchange/testdata/capture -rounds 3
 //
@@ -11,9 +12,12 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -58,7 +62,7 @@ func run(ctx context.Context, args []string) error {
 		feeds = append(feeds, mediawiki.Feed{Dialect: d, Addr: r.conn.LocalAddr().String()})
 		running.Go(r.run)
 	}
-	err = drive(ctx, dir, feeds, *rounds)
+	rows, err := drive(ctx, dir, feeds, *rounds)
 	for _, r := range recorders {
 		r.stop()
 	}
@@ -66,6 +70,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	recorders = append(recorders, rows)
 	for _, r := range recorders {
 		if r.err != nil {
 			return fmt.Errorf("capture: %s: %w", r.dialect, r.err)
@@ -78,30 +83,62 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-func drive(ctx context.Context, dir string, feeds []mediawiki.Feed, rounds int) error {
+// drive makes the changes and returns the rows of the API.
+func drive(ctx context.Context, dir string, feeds []mediawiki.Feed, rounds int) (*recorder, error) {
 	w, err := mediawiki.Start(ctx, dir, feeds...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer w.Stop()
 	script, err := w.NewScript(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for range rounds {
 		if err := script.Round(ctx); err != nil {
-			return err
+			return nil, err
 		}
+	}
+	rows, err := recentChanges(ctx, w)
+	if err != nil {
+		return nil, err
 	}
 	version, err := mediawiki.Version()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	fmt.Println("mediawiki", version)
-	return nil
+	return rows, nil
 }
 
-// recorder keeps the datagrams of one socket.
+// recentChanges asks the API for the newest 500 changes, oldest first, with all that a poll asks for.
+func recentChanges(ctx context.Context, w *mediawiki.Wiki) (*recorder, error) {
+	q := url.Values{"action": {"query"}, "format": {"json"}, "formatversion": {"2"}, "list": {"recentchanges"}, "rcdir": {"newer"},
+		"rclimit": {"500"}, "rctype": {"edit|new|log|categorize"},
+		"rcprop": {"user|userid|comment|flags|timestamp|title|ids|sizes|redirect|loginfo|tags"}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.URL+"/api.php?"+q.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Query struct{ RecentChanges []json.RawMessage }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return nil, fmt.Errorf("capture: the list of recent changes: %w", err)
+	}
+	r := &recorder{dialect: "api"}
+	for _, row := range answer.Query.RecentChanges {
+		r.add(row)
+	}
+	return r, nil
+}
+
+// recorder keeps the datagrams of one socket, or the rows of the API.
 type recorder struct {
 	dialect mediawiki.Dialect
 	conn    *net.UDPConn
@@ -131,11 +168,15 @@ func (r *recorder) run() {
 			}
 			return
 		}
-		r.file = binary.BigEndian.AppendUint32(r.file, uint32(n))
-		r.file = append(r.file, b[:n]...)
-		r.datagrams++
-		r.largest = max(r.largest, n)
+		r.add(b[:n])
 	}
+}
+
+func (r *recorder) add(b []byte) {
+	r.file = binary.BigEndian.AppendUint32(r.file, uint32(len(b)))
+	r.file = append(r.file, b...)
+	r.datagrams++
+	r.largest = max(r.largest, len(b))
 }
 
 // stop gives run a second to read what is in the socket: the wiki has sent everything by the time it is called.
