@@ -187,6 +187,9 @@ func (rc *RecentChange) paramNodes(p JSON) []*node {
 	if n == nil || len(n.attrs) == 0 && len(n.kids) == 0 {
 		return nil
 	}
+	if rc.Dialect == TypeAPI { // they have today's names, and this is today's element
+		return []*node{n}
+	}
 	get := func(name string) string {
 		if v, ok := n.attr(name).Get(); ok {
 			return v
