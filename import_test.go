@@ -39,6 +39,7 @@ var importTable = []importRow{
 	{"hub/expression", []string{"", "hub"}, "any"},
 	{"hub", []string{"", "access"}, "any"},
 	{"edge", nil, "golang.org/x/sys/unix"},
+	{"irc", nil, ""},
 	{"websocket", []string{"", "edge", "internal/..."}, ""},
 
 	{"internal/...", []string{"", "internal/..."}, "any"},
@@ -46,7 +47,7 @@ var importTable = []importRow{
 	{"source/...", []string{"", "recentchange", "internal/..."}, "any"},
 	// The folder outlet itself holds what outlets share; it is none of them.
 	{"outlet/outlettest", []string{"", "access", "edge", "hub", "journal"}, "any"},
-	{"outlet/...", []string{"", "hub", "hub/expression", "edge", "websocket", "recentchange", "xmpp/...", "internal/..."}, "any"},
+	{"outlet/...", []string{"", "hub", "hub/expression", "edge", "irc", "websocket", "recentchange", "xmpp/...", "internal/..."}, "any"},
 	{"xmpp/...", []string{"edge", "xmpp/..."}, "any"},
 	{"web", nil, ""},
 
@@ -228,6 +229,9 @@ func TestImportRules(t *testing.T) {
 		{"outlet", "tidings/outlet/sse", false, false},
 		{"outlet/sse", "tidings/journal", false, false},
 		{"outlet/ws", "tidings/websocket", false, true},
+		{"outlet/irc", "tidings/irc", false, true},
+		{"irc", "tidings", false, false},
+		{"irc", "tidings/edge", false, false},
 		{"websocket", "tidings/hub", false, false},
 		{"outlet/xmpp", "tidings/xmpp/jid", false, true},
 		{"outlet/sse", "tidings/source/http", false, false},
