@@ -24,9 +24,10 @@ func (s *server) routes() http.Handler {
 	mux.Handle("GET /topics", s.public(s.lists.ServeTopics(s.topics, func(a tidings.Actor, t tidings.Topic) bool {
 		return s.policy.May(a, tidings.ReadAction, t) == nil
 	})))
-	mux.Handle("/tokens", tokens)
-	mux.Handle("/tokens/", tokens)
-	mux.Handle("/problems/", problem.Handler())
+	for _, pattern := range []string{"GET /tokens", "POST /tokens", "GET /tokens/{id}", "DELETE /tokens/{id}"} {
+		mux.Handle(pattern, tokens)
+	}
+	mux.Handle("GET /problems/", problem.Handler())
 	mux.HandleFunc("GET /status", s.status)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { plain(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
@@ -40,6 +41,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /robots.txt", func(w http.ResponseWriter, r *http.Request) { plain(w, http.StatusOK, "User-agent: *\nDisallow: /") })
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { plain(w, http.StatusOK, front) })
 	topic := s.public(s.topic)
+	rest := s.public(func(w http.ResponseWriter, r *http.Request) { notFound(mux, w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if r.Body != http.NoBody {
@@ -50,12 +52,8 @@ func (s *server) routes() http.Handler {
 			topic.ServeHTTP(w, r)
 			return
 		}
-		if r.Method == http.MethodOptions {
-			s.public(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }).ServeHTTP(w, r)
-			return
-		}
 		if _, pattern := mux.Handler(r); pattern == "" {
-			s.notFound(mux, w, r)
+			rest.ServeHTTP(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -75,15 +73,28 @@ const front = `Tidings pushes changes to everyone who asked.
   /status /metrics /healthz /readyz
 `
 
+// topicMethods are those of /topics/{topic}.
+var topicMethods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete}
+
+// options answers with the methods of a resource (RFC 9110 section 9.3.7).
+func options(w http.ResponseWriter, methods []string) {
+	w.Header().Set("Allow", strings.Join(append(slices.Clone(methods), http.MethodOptions), ", "))
+	w.WriteHeader(http.StatusNoContent)
+}
+
 // notFound answers what no route takes: another method is not allowed, another path is not there.
-func (s *server) notFound(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+func notFound(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	var allowed []string
-	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+	for _, m := range topicMethods {
 		o := r.Clone(r.Context())
 		o.Method = m
 		if _, pattern := mux.Handler(o); pattern != "" {
 			allowed = append(allowed, m)
 		}
+	}
+	if len(allowed) > 0 && r.Method == http.MethodOptions {
+		options(w, allowed)
+		return
 	}
 	if len(allowed) > 0 {
 		problem.MethodNotAllowed(w, r, allowed...)
@@ -103,6 +114,10 @@ var topicOffers = append([]outlet.Offer{feeds.Offer}, sse.Offers...)
 
 // topic serves /topics/{topic}: reading in the form asked for, publishing to source/http.
 func (s *server) topic(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodOptions {
+		options(w, topicMethods)
+		return
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		s.publish.ServeHTTP(w, r)
 		return
@@ -113,9 +128,13 @@ func (s *server) topic(w http.ResponseWriter, r *http.Request) {
 	}
 	o, ok := outlet.Negotiate(r, topicOffers)
 	if !ok {
-		var types []string
+		var names, types []string
 		for _, o := range topicOffers {
-			types = append(types, o.Type)
+			names, types = append(names, o.Name), append(types, o.Type)
+		}
+		if f := r.URL.Query().Get("format"); f != "" {
+			problem.Write(w, r, tidings.Errorf(tidings.ErrInvalid, "format=%q is none of %s", f, strings.Join(names, ", ")))
+			return
 		}
 		problem.NotAcceptable(w, r, types...)
 		return

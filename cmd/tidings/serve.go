@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,7 +17,7 @@ func loadConfig(file string) (config.Config, error) {
 	if file != "" {
 		var err error
 		if data, err = os.ReadFile(file); err != nil {
-			return config.Config{}, err
+			return config.Config{}, fmt.Errorf("reading the configuration: %w", err)
 		}
 	}
 	return config.Parse(file, data, os.Environ())
@@ -39,29 +40,35 @@ func checkConfig(file string, out io.Writer) error {
 func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := newFlags("serve")
 	file := fs.String("config", "", "")
-	flags := map[string]*string{}
-	for _, name := range []string{"data", "http", "udp", "domain", "durability", "log-level"} {
-		flags[name] = fs.String(name, "", "")
+	var cfg config.Config
+	texts := map[string]*string{"data": &cfg.Data, "http": &cfg.HTTP.Addr, "udp": &cfg.UDP.Addr,
+		"domain": &cfg.Domain, "durability": &cfg.Durability, "log-level": &cfg.LogLevel}
+	for name := range texts {
+		fs.String(name, "", "")
 	}
 	demo := fs.Bool("demo", false, "")
 	rate := fs.Float64("demo-rate", 0, "")
-	if _, err := parse(fs, args); err != nil {
-		return err
-	}
-	cfg, err := loadConfig(*file)
+	operands, err := parse(fs, args)
 	if err != nil {
 		return err
 	}
-	for name, p := range map[string]*string{"data": &cfg.Data, "http": &cfg.HTTP.Addr, "udp": &cfg.UDP.Addr,
-		"domain": &cfg.Domain, "durability": &cfg.Durability, "log-level": &cfg.LogLevel} {
-		if *flags[name] != "" {
-			*p = *flags[name]
+	if len(operands) > 0 {
+		return usagef("serve", "serve takes no operands, and %q is one", operands[0])
+	}
+	if cfg, err = loadConfig(*file); err != nil {
+		return err
+	}
+	// A flag that is given goes before the file and the environment, even if what it gives is empty or wrong.
+	fs.Visit(func(f *flag.Flag) {
+		switch to := texts[f.Name]; {
+		case to != nil:
+			*to = f.Value.String()
+		case f.Name == "demo":
+			cfg.Demo.Enabled = *demo
+		case f.Name == "demo-rate":
+			cfg.Demo.Rate = *rate
 		}
-	}
-	cfg.Demo.Enabled = cfg.Demo.Enabled || *demo
-	if *rate > 0 {
-		cfg.Demo.Rate = *rate
-	}
+	})
 	if err := cfg.Validate(); err != nil {
 		return err
 	}

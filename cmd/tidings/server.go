@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -57,11 +58,11 @@ type server struct {
 	ready       atomic.Bool
 }
 
-// Deadlines of the steps of a shutdown.
+// Deadlines of the steps of a shutdown: together less than the 10 s after which container runtimes kill.
 const (
-	drainTimeout   = 5 * time.Second
-	goodbyeTimeout = 10 * time.Second
-	requestTimeout = 5 * time.Second
+	requestTimeout = 3 * time.Second
+	drainTimeout   = 2 * time.Second
+	goodbyeTimeout = 3 * time.Second
 )
 
 // open builds the server and starts it. After an error everything that was opened is closed again.
@@ -79,6 +80,9 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 		Dir: cfg.Data, URL: cfg.NATSURL, Replicas: cfg.Replicas, Durability: cfg.Durability,
 		SyncInterval: time.Duration(cfg.SyncInterval), DedupeWindow: time.Duration(cfg.DedupeWindow), MaxPayload: int(cfg.HTTP.MaxBody), Retention: retention(cfg), Log: log,
 	})
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, withHint(err, "name a directory that this user may write to, with --data DIR or data in the configuration")
+	}
 	if err != nil {
 		return nil, err
 	}
