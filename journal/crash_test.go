@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -25,7 +26,8 @@ func child() bool {
 		return false
 	}
 	ctx := context.Background()
-	j, err := journal.OpenJetStream(ctx, journal.Options{Dir: dir, TrimInterval: -1})
+	limitFiles()
+	j, err := journal.OpenJetStream(ctx, journal.Options{Dir: dir, TrimInterval: -1, Log: silent, Timeout: 2 * time.Second})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -81,60 +83,75 @@ func TestKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		in := bufio.NewScanner(out)
-		for lines := 0; in.Scan(); lines++ {
+		collect(out, acked, func(lines int) {
 			if lines == 20+37*round {
 				if err := cmd.Process.Kill(); err != nil {
-					t.Fatal(err)
+					t.Error(err)
 				}
 			}
-			var w, n, offset int
-			// The last line may be cut short by the kill.
-			if f := strings.Fields(in.Text()); len(f) == 3 {
-				w, _ = strconv.Atoi(f[0])
-				n, _ = strconv.Atoi(f[1])
-				offset, _ = strconv.Atoi(f[2])
-			}
-			if offset > 0 {
-				acked[w] = max(acked[w], n)
-			}
-		}
+		})
 		cmd.Wait()
-		j := open(t, journal.Options{Dir: dir, TrimInterval: -1})
-		head := j.Head()
-		if epoch != 0 && head.Epoch != epoch {
-			t.Fatalf("round %d: the epoch was %08x and is %08x", round, epoch, head.Epoch)
-		}
-		epoch = head.Epoch
-		have := map[string]int{}
-		var evs []tidings.Event
-		for at := (tidings.Position{Epoch: epoch}); at != head; {
-			if evs, at, err = j.Read(t.Context(), at, nil, 1000); err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range evs {
-				n, err := strconv.Atoi(string(e.Payload))
-				if err != nil || n != have[e.Publisher]+1 {
-					t.Fatalf("round %d: at %s event %q of %s follows %d", round, e.Position, e.Payload, e.Publisher, have[e.Publisher])
-				}
-				have[e.Publisher] = n
-			}
-		}
-		for w, n := range acked {
-			p := fmt.Sprint("w", w)
-			if have[p] < n {
-				t.Errorf("round %d: %s has %d events, %d were acknowledged", round, p, have[p], n)
-			}
-			mark, err := j.Mark(t.Context(), p)
-			if m, _ := strconv.Atoi(mark); err != nil || m < n || m > have[p] {
-				t.Errorf("round %d: the mark of %s is %q, %v, acknowledged are %d, stored %d", round, p, mark, err, n, have[p])
-			}
-		}
-		j.Close()
+		epoch = checkKept(t, dir, epoch, acked)
 	}
 	if len(acked) < 4 {
 		t.Errorf("only %d writers were acknowledged anything", len(acked))
 	}
+}
+
+// collect notes what a child says was acknowledged, until it ends. It calls each with the number of lines so far.
+func collect(out io.Reader, acked map[int]int, each func(lines int)) {
+	in := bufio.NewScanner(out)
+	for lines := 0; in.Scan(); lines++ {
+		each(lines)
+		// The last line may be cut short by a kill.
+		f := strings.Fields(in.Text())
+		if len(f) != 3 {
+			continue
+		}
+		w, err1 := strconv.Atoi(f[0])
+		n, err2 := strconv.Atoi(f[1])
+		if err1 == nil && err2 == nil {
+			acked[w] = max(acked[w], n)
+		}
+	}
+}
+
+// checkKept opens the journal and checks that all that was acknowledged is there, in order, and the marks. It returns
+// the epoch, which has to be the one given unless that is 0.
+func checkKept(t *testing.T, dir string, epoch uint32, acked map[int]int) uint32 {
+	t.Helper()
+	j := open(t, journal.Options{Dir: dir, TrimInterval: -1, Log: silent})
+	defer j.Close()
+	head := j.Head()
+	if epoch != 0 && head.Epoch != epoch {
+		t.Fatalf("the epoch was %08x and is %08x", epoch, head.Epoch)
+	}
+	have := map[string]int{}
+	for at := (tidings.Position{Epoch: head.Epoch}); at != head; {
+		evs, upTo, err := j.Read(t.Context(), at, nil, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at = upTo
+		for _, e := range evs {
+			n, err := strconv.Atoi(string(e.Payload))
+			if err != nil || n != have[e.Publisher]+1 {
+				t.Fatalf("at %s event %q of %s follows %d", e.Position, e.Payload, e.Publisher, have[e.Publisher])
+			}
+			have[e.Publisher] = n
+		}
+	}
+	for w, n := range acked {
+		p := fmt.Sprint("w", w)
+		if have[p] < n {
+			t.Errorf("%s has %d events, %d were acknowledged", p, have[p], n)
+		}
+		mark, err := j.Mark(t.Context(), p)
+		if m, _ := strconv.Atoi(mark); err != nil || m < n || m > have[p] {
+			t.Errorf("the mark of %s is %q, %v, acknowledged are %d, stored %d", p, mark, err, n, have[p])
+		}
+	}
+	return head.Epoch
 }
 
 // TestReady opens a journal in an empty directory.

@@ -294,7 +294,7 @@ func TestHalfFailed(t *testing.T) {
 	if !errors.Is(err, tidings.ErrUnavailable) {
 		t.Fatalf("Append: %v, want ErrUnavailable", err)
 	}
-	j.pub.timeout = timeout
+	j.pub.timeout, j.pub.late = timeout, false
 	got, err := j.Append(t.Context(), keyed(3, 205)...)
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +37,7 @@ type publisher struct {
 	inbox   string
 	sub     *nats.Subscription
 	flights uint64
+	late    bool // the last flight was: do not wait as long for the next
 
 	mu  sync.Mutex
 	cur *flight
@@ -45,15 +45,15 @@ type publisher struct {
 
 // flight is the messages that are published and not all acknowledged.
 type flight struct {
-	id   uint64
-	acks []ack
-	left int
-	done chan struct{}
+	reply string // one for all of them: the server keeps a cache of the subjects it has seen
+	acks  []ack
+	got   int
+	done  chan struct{}
 }
 
 func newPublisher(nc *nats.Conn, timeout time.Duration) (*publisher, error) {
 	p := &publisher{nc: nc, timeout: timeout, inbox: nc.NewInbox() + "."}
-	sub, err := nc.Subscribe(p.inbox+"*.*", p.receive)
+	sub, err := nc.Subscribe(p.inbox+"*", p.receive)
 	if err != nil {
 		return nil, fmt.Errorf("journal: subscribing to acknowledgements: %w", err)
 	}
@@ -61,21 +61,17 @@ func newPublisher(nc *nats.Conn, timeout time.Duration) (*publisher, error) {
 	return p, nil
 }
 
+// receive takes in an acknowledgement. A stream stores and answers one message after the other, so within a flight the
+// answers come in order.
 func (p *publisher) receive(m *nats.Msg) {
-	idText, iText, _ := strings.Cut(m.Subject[len(p.inbox):], ".")
-	id, err := strconv.ParseUint(idText, 10, 64)
-	i, err2 := strconv.Atoi(iText)
-	if err != nil || err2 != nil {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := p.cur
-	if f == nil || f.id != id || i >= len(f.acks) || f.acks[i] != (ack{}) {
+	if f == nil || f.reply != m.Subject || f.got == len(f.acks) {
 		return // of a flight that was given up
 	}
-	f.acks[i] = parseAck(m)
-	if f.left--; f.left == 0 {
+	f.acks[f.got] = parseAck(m)
+	if f.got++; f.got == len(f.acks) {
 		close(f.done)
 	}
 }
@@ -129,34 +125,44 @@ func (p *publisher) pipelined(msgs []*nats.Msg) ([]ack, error) {
 
 func (p *publisher) fly(msgs []*nats.Msg) ([]ack, error) {
 	p.flights++
-	f := &flight{id: p.flights, acks: make([]ack, len(msgs)), left: len(msgs), done: make(chan struct{})}
+	f := &flight{reply: p.inbox + strconv.FormatUint(p.flights, 10), acks: make([]ack, len(msgs)), done: make(chan struct{})}
 	p.mu.Lock()
 	p.cur = f
 	p.mu.Unlock()
-	prefix := p.inbox + strconv.FormatUint(f.id, 10) + "."
-	for i, m := range msgs {
-		m.Reply = prefix + strconv.Itoa(i)
+	for _, m := range msgs {
+		m.Reply = f.reply
 		if err := p.nc.PublishMsg(m); err != nil {
 			return nil, storeError(err)
 		}
 	}
-	timer := time.NewTimer(p.timeout)
+	timeout := p.timeout
+	if p.late {
+		timeout /= 3
+	}
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
-	var late bool
 	select {
 	case <-f.done:
+		p.late = false
 	case <-timer.C:
-		late = true
+		p.late = true
 	}
 	p.mu.Lock()
 	p.cur = nil
 	p.mu.Unlock()
-	if late {
+	if p.late {
 		return nil, storeError(nats.ErrTimeout)
 	}
+	var last uint64
 	for _, a := range f.acks {
 		if a.err != nil {
 			return nil, storeError(a.err)
+		}
+		if !a.dup && a.seq <= last {
+			return nil, storeError(fmt.Errorf("message %d was acknowledged after %d", a.seq, last))
+		}
+		if !a.dup {
+			last = a.seq
 		}
 	}
 	return f.acks, nil
