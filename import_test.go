@@ -40,7 +40,7 @@ var importTable = []importRow{
 	{"hub", []string{"", "access"}, "any"},
 	{"edge", nil, "golang.org/x/sys/unix"},
 	{"irc", nil, ""},
-	{"websocket", []string{"", "edge", "internal/..."}, ""},
+	{"websocket", []string{"", "edge", "internal/..."}, "github.com/klauspost/compress/flate"},
 
 	{"internal/...", []string{"", "internal/..."}, "any"},
 	{"source/mediawiki/...", []string{"", "recentchange", "internal/...", "source/mediawiki/intake"}, "any"},

@@ -249,7 +249,7 @@ func (c *Conn) checkDrained() {
 }
 
 func (c *Conn) input(p []byte) {
-	if c.closed || c.leaving || c.proto.Input == nil {
+	if c.closed || c.leaving || c.proto.Input == nil || len(p) == 0 {
 		return
 	}
 	if err := c.proto.Input(c, p); err != nil {

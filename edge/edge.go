@@ -150,13 +150,11 @@ func (e *Edge) Add(nc net.Conn, input []byte, p *Protocol) (*Conn, error) {
 		return nil, ErrEnded
 	}
 	c := &Conn{edge: e, proto: p}
-	if err := e.adopt(c, nc); err != nil {
-		return nil, err
-	}
+	// It counts before its owner can see it, which may find it closed at once.
 	e.conns.Add(1)
-	if len(input) > 0 && p.Input != nil {
-		in := append([]byte(nil), input...)
-		c.do(func() { c.input(in) })
+	if err := e.adopt(c, nc, append([]byte(nil), input...)); err != nil {
+		e.gone()
+		return nil, err
 	}
 	return c, nil
 }

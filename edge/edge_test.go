@@ -574,3 +574,39 @@ func TestDo(t *testing.T) {
 		nc.Close()
 	})
 }
+
+// TestInputOrder: what came with the handshake is used before what comes behind it, however soon that does.
+func TestInputOrder(t *testing.T) {
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		if s.tls != nil {
+			return // what matters is below TLS
+		}
+		for range 50 {
+			got := make(chan []byte, 10)
+			p := &Protocol{Name: "order", Input: func(_ *Conn, p []byte) error {
+				got <- bytes.Clone(p)
+				return nil
+			}}
+			nc, err := net.Dial("tcp", s.ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			accepted, err := s.ln.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(nc, "second")
+			if _, err := s.e.Add(accepted, []byte("first "), p); err != nil {
+				t.Fatal(err)
+			}
+			all := <-got
+			for len(all) < len("first second") {
+				all = append(all, <-got...)
+			}
+			if string(all) != "first second" {
+				t.Fatalf("got %q", all)
+			}
+		}
+	})
+}

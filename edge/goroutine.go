@@ -21,7 +21,7 @@ type goConn struct {
 	bell  chan struct{} // of one
 }
 
-func (e *Edge) adoptGo(c *Conn, nc net.Conn) error {
+func (e *Edge) adoptGo(c *Conn, nc net.Conn, input []byte) error {
 	g := &goConn{c: c, nc: nc, start: time.Now(), woken: map[*Attachment]struct{}{}, bell: make(chan struct{}, 1)}
 	c.gc = g
 	e.mu.Lock()
@@ -30,6 +30,7 @@ func (e *Edge) adoptGo(c *Conn, nc net.Conn) error {
 		return ErrEnded
 	}
 	e.gconns[c] = struct{}{}
+	g.post(func() { c.input(input) })
 	e.wg.Go(g.reading)
 	e.wg.Go(g.writing)
 	return nil

@@ -72,10 +72,10 @@ func (e *Edge) startLoops() error {
 	return nil
 }
 
-// adopt moves a plain TCP connection to a loop and gives any other its goroutines.
-func (e *Edge) adopt(c *Conn, nc net.Conn) error {
+// adopt moves a plain TCP connection to a loop and gives any other its goroutines. The input is used before any other.
+func (e *Edge) adopt(c *Conn, nc net.Conn, input []byte) error {
 	if _, isTLS := nc.(*tls.Conn); isTLS {
-		return e.adoptGo(c, nc)
+		return e.adoptGo(c, nc, input)
 	}
 	inner := nc
 	if a, ok := nc.(*accepted); ok {
@@ -83,7 +83,7 @@ func (e *Edge) adopt(c *Conn, nc net.Conn) error {
 	}
 	tc, ok := inner.(*net.TCPConn)
 	if !ok {
-		return e.adoptGo(c, nc)
+		return e.adoptGo(c, nc, input)
 	}
 	raw, err := tc.SyscallConn()
 	if err != nil {
@@ -104,7 +104,10 @@ func (e *Edge) adopt(c *Conn, nc net.Conn) error {
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLowat)
 	c.fd = int32(fd)
 	c.loop = e.loops[fd%len(e.loops)]
-	c.loop.post(func() { c.loop.add(c) })
+	c.loop.post(func() {
+		c.loop.add(c)
+		c.input(input)
+	})
 	return nil
 }
 

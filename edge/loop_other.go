@@ -13,8 +13,10 @@ type loop struct {
 	writes, bytes atomic.Uint64
 }
 
-func (e *Edge) startLoops() error                { return nil }
-func (e *Edge) adopt(c *Conn, nc net.Conn) error { return e.adoptGo(c, nc) }
+func (e *Edge) startLoops() error { return nil }
+func (e *Edge) adopt(c *Conn, nc net.Conn, input []byte) error {
+	return e.adoptGo(c, nc, input)
+}
 func (l *loop) post(func())                      {}
 func (l *loop) wakePart(*groupPart)              {}
 func (l *loop) fetched(*Attachment)              {}

@@ -2,15 +2,14 @@ package websocket
 
 import (
 	"bytes"
-	"compress/flate"
+	stdflate "compress/flate"
 	"io"
 	"slices"
 	"strings"
 	"sync"
-)
 
-// Level is how hard AppendDeflated tries. Events are short, so a better level hardly makes them smaller.
-const level = flate.BestSpeed
+	"github.com/klauspost/compress/flate"
+)
 
 // tail ends each flush of a deflate stream and is left out of messages (RFC 7692 section 7.2.1). What follows it here is
 // an empty last block, at which the reader stops.
@@ -19,38 +18,21 @@ const (
 	lastEnd = "\x01\x00\x00\xff\xff"
 )
 
-type deflater struct {
-	w   *flate.Writer
-	buf bytes.Buffer
-}
-
-var deflaters = sync.Pool{New: func() any {
-	d := new(deflater)
-	d.w, _ = flate.NewWriter(&d.buf, level) // the level is a valid one
-	return d
-}}
-
 // AppendDeflated appends a text message as one compressed frame, for connections whose Deflate is true. It depends on
 // no other message, so that it can be sent to any of them. A message that compression makes no shorter is sent as it is,
 // which RFC 7692 section 6 leaves to the sender.
 func AppendDeflated(dst, payload []byte) []byte {
-	d := deflaters.Get().(*deflater)
-	defer deflaters.Put(d)
-	d.buf.Reset()
-	d.w.Reset(&d.buf)
-	d.w.Write(payload) // a buffer takes everything
-	d.w.Flush()
-	b := bytes.TrimSuffix(d.buf.Bytes(), []byte(tail))
-	if d.buf.Cap() > 64<<10 {
-		d.buf = bytes.Buffer{}
-	}
+	var buf bytes.Buffer
+	// The compressor that keeps nothing between messages is three times faster here than one that is reset.
+	flate.StatelessDeflate(&buf, payload, false, nil) // a buffer takes everything
+	b := bytes.TrimSuffix(buf.Bytes(), []byte(tail))
 	if len(b) >= len(payload) {
 		return AppendText(dst, payload)
 	}
 	return appendFrame(dst, bitFin|bitRSV1|opText, b)
 }
 
-var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
+var inflaters = sync.Pool{New: func() any { return stdflate.NewReader(nil) }}
 
 // inflate returns the message of which p is the compressed form, if it has at most max bytes: it stops at the first byte
 // beyond them.
@@ -58,12 +40,12 @@ func inflate(p []byte, max int) ([]byte, error) {
 	r := inflaters.Get().(io.ReadCloser)
 	defer inflaters.Put(r)
 	src := io.MultiReader(bytes.NewReader(p), strings.NewReader(tail+lastEnd))
-	if err := r.(flate.Resetter).Reset(src, nil); err != nil {
+	if err := r.(stdflate.Resetter).Reset(src, nil); err != nil {
 		return nil, err
 	}
 	var buf bytes.Buffer
 	n, err := io.Copy(&buf, io.LimitReader(r, int64(max)+1))
-	r.(flate.Resetter).Reset(strings.NewReader(""), nil) // holds nothing of the message
+	r.(stdflate.Resetter).Reset(strings.NewReader(""), nil) // holds nothing of the message
 	switch {
 	case n > int64(max):
 		return nil, tooBig
