@@ -123,12 +123,12 @@ type follower struct {
 	opens int
 }
 
-// until reads lines until the change n has come.
-func (f *follower) until(ctx context.Context, n int) error {
-	for f.seen < n {
+// until reads lines until the change n has come and so many connections have opened.
+func (f *follower) until(ctx context.Context, n, opens int) error {
+	for f.seen < n || f.opens < opens {
 		line, err := f.line(ctx)
 		if err != nil {
-			return fmt.Errorf("after change %d, waiting for %d: %w", f.seen, n, err)
+			return fmt.Errorf("after change %d over %d connections, waiting for change %d and connection %d: %w", f.seen, f.opens, n, opens, err)
 		}
 		if line == "open" {
 			f.opens++
@@ -138,21 +138,6 @@ func (f *follower) until(ctx context.Context, n int) error {
 			return fmt.Errorf("after change %d it says %q", f.seen, line)
 		}
 		f.seen++
-	}
-	return nil
-}
-
-// untilOpen reads lines until the first connection has opened.
-func (f *follower) untilOpen(ctx context.Context) error {
-	for f.opens == 0 {
-		line, err := f.line(ctx)
-		if err != nil {
-			return fmt.Errorf("waiting for its first connection: %w", err)
-		}
-		if line != "open" {
-			return fmt.Errorf("before its first connection it says %q", line)
-		}
-		f.opens++
 	}
 	return nil
 }
@@ -175,7 +160,8 @@ func TestForeignReadersResume(t *testing.T) {
 	for _, client := range foreignReaders {
 		t.Run(client.name, func(t *testing.T) {
 			need(t, client.name, client.missing())
-			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			t.Parallel() // most of it is waiting to connect again
+			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 			defer cancel()
 			s := newServer(t, "")
 			f := &follower{lines: client.start(t, s.url)}
@@ -186,7 +172,7 @@ func TestForeignReadersResume(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			check(f.untilOpen(ctx))
+			check(f.until(ctx, 0, 1))
 			// stored waits until the server has stored all that was sent: only then may it be killed.
 			stored := func(sent func()) {
 				t.Helper()
@@ -202,20 +188,21 @@ func TestForeignReadersResume(t *testing.T) {
 				}
 			}
 			stored(func() { c.send(t, 50) })
-			check(f.until(ctx, 30))
+			check(f.until(ctx, 30, 1))
 			stored(func() { c.send(t, 50) })
 			s.stop()
 			s.start()
 			c.send(t, 50)
-			check(f.until(ctx, c.sent))
+			check(f.until(ctx, c.sent, 2))
 			stored(func() { c.send(t, 100) })
 			s.kill()
 			s.start()
+			check(f.until(ctx, c.sent, 3)) // else the next kill may find it away
 			stored(func() { c.send(t, 50) })
 			s.kill()
 			s.start()
 			c.send(t, 50)
-			check(f.until(ctx, c.sent))
+			check(f.until(ctx, c.sent, 4))
 			t.Logf("%d changes over %d connections", f.seen, f.opens)
 		})
 	}

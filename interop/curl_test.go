@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -252,10 +253,63 @@ func TestGapIsTold(t *testing.T) {
 	if _, err := live.next(); err != nil {
 		t.Fatal(err)
 	}
+	expectGap(t, ctx, s, "00000001", 7)
+}
+
+// TestGapAfterRetention: who asks for what retention has removed is told so in the same ways.
+func TestGapAfterRetention(t *testing.T) {
+	command(t, "curl")
+	t.Parallel() // it waits for the journal's next look
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+	defer cancel()
+	s := newServer(t, "[[retention]]\nbytes = \"100KiB\"\n")
+	c := newChanges(t, s)
+	live, err := connect(ctx, s.url+"/v2/stream/recentchange", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.close()
+	var first []struct {
+		Topic  string
+		Offset int
+	}
+	c.send(t, 500)
+	for n := 0; n < c.sent; {
+		e, err := live.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err = number(e.Data); err != nil {
+			t.Fatal(err)
+		}
+		if first == nil && json.Unmarshal([]byte(e.ID), &first) != nil {
+			t.Fatalf("the id is %q", e.ID)
+		}
+	}
+	epoch, _, _ := strings.Cut(first[0].Topic, ".")
+	// The journal looks for what to remove once a minute.
+	for look := time.NewTicker(500 * time.Millisecond); ; {
+		status, _, _ := curl(t, s.url+fmt.Sprintf("/topics/recentchange/garden.example.org?format=json&since=%s-%d", epoch, first[0].Offset-1))
+		if status == http.StatusGone {
+			break
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			t.Fatal("nothing was removed")
+		}
+	}
+	expectGap(t, ctx, s, epoch, first[0].Offset-1)
+}
+
+// expectGap asks for what comes after the position, in each form, and has to be told that it is not there.
+func expectGap(t *testing.T, ctx context.Context, s *server, epoch string, offset int) {
+	t.Helper()
+	position := fmt.Sprintf("%s-%d", epoch, offset)
 	for path, asked := range map[string]string{
-		"/v2/stream/recentchange":                            `[{"topic":"00000001.mediawiki.recentchange","partition":0,"offset":7}]`,
-		"/subscribe?topic=/recentchange/*":                   "00000001-7",
-		"/topics/recentchange/garden.example.org?format=sse": "00000001-7",
+		"/v2/stream/recentchange":                            fmt.Sprintf(`[{"topic":"%s.mediawiki.recentchange","partition":0,"offset":%d}]`, epoch, offset+1),
+		"/subscribe?topic=/recentchange/*":                   position,
+		"/topics/recentchange/garden.example.org?format=sse": position,
 	} {
 		st, err := connect(ctx, s.url+path, asked)
 		if err != nil {
@@ -264,14 +318,14 @@ func TestGapIsTold(t *testing.T) {
 		}
 		e, err := st.next()
 		var gap struct{ Asked, Oldest string }
-		if err != nil || e.Type != "gap" || json.Unmarshal([]byte(e.Data), &gap) != nil || gap.Asked != "00000001-7" && gap.Asked != "00000001-6" || gap.Oldest == "" {
+		if err != nil || e.Type != "gap" || json.Unmarshal([]byte(e.Data), &gap) != nil || gap.Asked != position || gap.Oldest == "" {
 			t.Errorf("%s: first comes %+v, %v", path, e, err)
 		} else if e, err := st.next(); err != nil || e.Type != "message" {
 			t.Errorf("%s: after the gap comes %+v, %v", path, e, err)
 		}
 		st.close()
 	}
-	status, headers, body := curl(t, s.url+"/topics/recentchange/garden.example.org?format=json&since=00000001-7")
+	status, headers, body := curl(t, s.url+"/topics/recentchange/garden.example.org?format=json&since="+position)
 	var problem struct{ Oldest, Detail string }
 	if err := json.Unmarshal(body, &problem); err != nil || status != 410 || headers.Get("Content-Type") != "application/problem+json" || problem.Oldest == "" || problem.Detail == "" {
 		t.Errorf("the list: %d %v: %s", status, headers, body)

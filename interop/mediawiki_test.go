@@ -56,7 +56,7 @@ func TestMediaWiki(t *testing.T) {
 			continue
 		}
 		foreign[r.name] = &follower{lines: r.start(t, servers[mediawiki.JSON].url)}
-		if err := foreign[r.name].untilOpen(ctx); err != nil {
+		if err := foreign[r.name].until(ctx, 0, 1); err != nil {
 			t.Fatalf("%s: %v", r.name, err)
 		}
 	}
