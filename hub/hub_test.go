@@ -297,6 +297,42 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// TestLaggingAtAnyPlace leaves a reader behind after each event in turn, with events between its own that are not.
+func TestLaggingAtAnyPlace(t *testing.T) {
+	for taken := range 40 {
+		w := newWorld(t, journal.Options{}, hub.Options{FeedTail: 8 << 10})
+		s := w.subscribe(w.h.Head(), query("/a"), tidings.Actor{})
+		var want strings.Builder
+		publish := func(n int) {
+			for range n {
+				w.publish("/noise", "x")
+				fmt.Fprintf(&want, "%d %s\n", w.publish("/a", strings.Repeat("y", 90)).Offset, strings.Repeat("y", 90))
+				w.publish("/noise", "x")
+			}
+			w.drain()
+		}
+		publish(40)
+		var got strings.Builder
+		for range taken {
+			p, st := s.Next()
+			if st != hub.HasBytes {
+				t.Fatalf("after %d events: state %d", taken, st)
+			}
+			n := strings.IndexByte(string(p), '\n') + 1
+			got.Write(p[:n])
+			s.Advance(n)
+		}
+		publish(100)
+		got.WriteString(read(s, all))
+		if got.String() != want.String() {
+			t.Fatalf("left behind after %d events: got %d bytes, want %d", taken, got.Len(), want.Len())
+		}
+		if w.h.Stats().Behind == 0 {
+			t.Fatal("nobody was left behind")
+		}
+	}
+}
+
 func TestGap(t *testing.T) {
 	w := newWorld(t, journal.Options{TrimInterval: -1, Retention: []journal.Retention{{Prefix: "/a", Age: time.Minute}}}, hub.Options{})
 	start := w.h.Head()
