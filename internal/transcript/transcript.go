@@ -14,8 +14,8 @@
 //
 // In a line, {{name}} stands for a variable: its value if it has one; otherwise the text of the server's line at that
 // place, one character at least, which becomes its value. {{name:regexp}} takes only text that the regular expression
-// (package regexp) matches, and with a value is the same as {{name}}. {{*}} and {{*:regexp}} match without keeping
-// anything; {{*}} may be empty. Blanks at the ends of a line count.
+// (package regexp, without }} in it) matches, and with a value is the same as {{name}}. {{*}} and {{*:regexp}} match
+// without keeping anything; {{*}} may be empty. Blanks at the ends of a line count.
 //
 // The directives that every transcript has:
 //
@@ -24,6 +24,7 @@
 //	! use name        make a connection that is open the current one
 //	! close           close the client's side of the current connection
 //	! lines crlf|lf   how the server's lines end, on all connections
+//	! skip            read the server's lines up to and with the next empty one, such as a head that is tested elsewhere
 //	! set name value  give a variable its value; placeholders in it are filled in
 //
 // Others are the test's own. The first line sent or expected opens a connection if none is open.
@@ -31,6 +32,7 @@ package transcript
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -111,7 +113,7 @@ func Parse(text string) ([]Step, error) {
 			return nil, fmt.Errorf("%d: a directive without a name", n)
 		}
 		if s.Kind == 'S' {
-			if _, err := compile(rest, nil, new([]string)); err != nil {
+			if _, err := compile(rest, nil, new([]string)); err != nil && err != errTwice {
 				return nil, fmt.Errorf("%d: %w", n, err)
 			}
 		}
@@ -122,6 +124,9 @@ func Parse(text string) ([]Step, error) {
 	}
 	return steps, nil
 }
+
+// errTwice is of no transcript as such: the variable may have a value by then.
+var errTwice = errors.New("a variable is twice in a line and has no value yet")
 
 var placeholder = regexp.MustCompile(`\{\{(\*|[a-z][a-z0-9_.-]*)(?::(.*?))?\}\}`)
 
@@ -155,7 +160,7 @@ func compile(text string, vars map[string]string, names *[]string) (*regexp.Rege
 			b.WriteString(regexp.QuoteMeta(value))
 			continue
 		case seen[name]:
-			return nil, fmt.Errorf("{{%s}} is twice in a line and has no value yet", name)
+			return nil, errTwice
 		case expr == "":
 			expr = `.+?`
 		}
@@ -255,7 +260,12 @@ func (x *run) step(s Step) error {
 	}
 	m := re.FindStringSubmatch(text)
 	if !ok || m == nil {
-		want, _ := fill(s.Text, x.vars)
+		want := placeholder.ReplaceAllStringFunc(s.Text, func(p string) string {
+			if v, ok := x.vars[placeholder.FindStringSubmatch(p)[1]]; ok {
+				return v
+			}
+			return p
+		})
 		return fmt.Errorf("\nwant %q\ngot  %q%s", want+x.end, line, c.rest())
 	}
 	for i, name := range names {
@@ -319,6 +329,19 @@ func (x *run) directive(text string) error {
 		}
 		x.end = end
 		return nil
+	case "skip":
+		c := x.conns[x.name]
+		if c == nil {
+			return fmt.Errorf("no connection is open")
+		}
+		c.SetDeadline(time.Now().Add(Patience))
+		for {
+			if line, err := c.r.ReadString('\n'); err != nil {
+				return fmt.Errorf("want an empty line, got %q, %w", line, err)
+			} else if line == x.end {
+				return nil
+			}
+		}
 	case "set":
 		key, value, _ := strings.Cut(argument, " ")
 		x.vars[key] = value

@@ -34,8 +34,20 @@ func parrot(nc net.Conn) {
 func newRunner() *Runner {
 	return &Runner{
 		Dial: func() (net.Conn, error) {
-			a, b := net.Pipe()
-			go parrot(b)
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return nil, err
+			}
+			defer ln.Close()
+			a, err := net.Dial("tcp", ln.Addr().String())
+			if err != nil {
+				return nil, err
+			}
+			b, err := ln.Accept()
+			if err != nil {
+				return nil, err
+			}
+			go parrot(b) // until a closes
 			return a, nil
 		},
 		Vars: map[string]string{"name": "pa.rot"},
@@ -68,6 +80,9 @@ func TestRun(t *testing.T) {
 		{"line for eof", "C: ECHO x\nS: {{eof}}\n", "2: want the end"},
 		{"eof for line", "C: QUIT\nS: x\n", "2: want \"x\""},
 		{"connections", "C: HELLO\nS: hello id=42 at=now\n! connect b\nC: HELLO\nS: hello id=42 at=now\n! use b\nC: HELLO\nS: hello id=43 at=now\n! connect\nC: HELLO\nS: hello id=42 at=now\n! close\n", ""},
+		{"skip", "C: ECHO a\nC: ECHO\nC: ECHO b\n! skip\nS: b\n", ""},
+		{"skip to the end", "C: QUIT\n! skip\n", "2: want an empty line"},
+		{"skip nothing", "! skip\n", "1: no connection"},
 		{"no such connection", "! use b\n", "1: no connection"},
 		{"nothing to close", "! close\n", "1: no connection"},
 		{"own directive", "! shout say {{name}}\nC: ECHO {{shouted}}\nS: SAY PA.ROT\n", ""},
@@ -75,6 +90,8 @@ func TestRun(t *testing.T) {
 		{"own directive fails", "# comment\n\n! break\n", "3: break: broken"},
 		{"no directive", "! nonsense\n", `1: there is no directive "nonsense"`},
 		{"ending unknown", "! lines cr\n", "1: lines end"},
+		{"twice", "C: ECHO a a\nS: {{x}} {{x}}\n", "2: a variable is twice"},
+		{"twice with a value", "C: ECHO a a\n! set x a\nS: {{x}} {{x}}\n", ""},
 		{"unset", "C: ECHO {{nobody}}\n", "1: {{nobody}} has no value"},
 		{"unset in a directive", "! shout {{nobody}}\n", "1: {{nobody}} has no value"},
 	} {
@@ -92,14 +109,13 @@ func TestRun(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                      "0: nothing",
-		"# only this\n":         "1: nothing",
-		"C: a\nX: b\n":          "2: ",
-		"C:a\n":                 "1: ",
-		"!\n":                   "1: a directive without a name",
-		"S: {{x:[}}\n":          "1: {{x}}: ",
-		"S: {{x:}}\n":           "1: {{x:}} has no",
-		"\nS: {{x}} or {{x}}\n": "2: {{x}} is twice",
+		"":              "0: nothing",
+		"# only this\n": "1: nothing",
+		"C: a\nX: b\n":  "2: ",
+		"C:a\n":         "1: ",
+		"!\n":           "1: a directive without a name",
+		"S: {{x:[}}\n":  "1: {{x}}: ",
+		"S: {{x:}}\n":   "1: {{x:}} has no",
 	} {
 		if _, err := Parse(text); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("Parse(%q): %v, want %q", text, err, want)
