@@ -26,6 +26,19 @@ func Attach(c *edge.Conn, s *hub.Subscription) *edge.Attachment {
 	return c.Attach(s.Waker().(*edge.Group), cursor{s})
 }
 
+// Swap makes an attachment, which Attach returned, write what another subscription has in the place of the one it has. next
+// is called on the goroutine that owns the connection, when the old one stands still, so that the new one can begin where
+// that is; the old one is closed after it. If next returns nil, the old one stays.
+func Swap(a *edge.Attachment, next func() *hub.Subscription) {
+	a.Swap(func() (*edge.Group, edge.Cursor) {
+		s := next()
+		if s == nil {
+			return nil, nil
+		}
+		return s.Waker().(*edge.Group), cursor{s}
+	})
+}
+
 // cursor is a subscription in the edge's words.
 type cursor struct{ *hub.Subscription }
 
