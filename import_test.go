@@ -49,7 +49,8 @@ var importTable = []importRow{
 	{"outlet/outlettest", []string{"", "access", "edge", "hub", "journal"}, "any"},
 	{"outlet/...", []string{"", "hub", "hub/expression", "edge", "irc", "websocket", "recentchange", "xmpp/...", "internal/..."}, "any"},
 	{"xmpp/...", []string{"edge", "xmpp/..."}, "any"},
-	{"web", nil, ""},
+	// The page is an outlet in another folder: it reads the hub as they do.
+	{"web", []string{"", "hub", "outlet", "internal/..."}, ""},
 
 	{"cmd/...", []string{"..."}, "any"},
 	{"bench/...", []string{"..."}, "any"},
@@ -251,6 +252,10 @@ func TestImportRules(t *testing.T) {
 		{"bench/run", "tidings/bench/internal/measure", false, true},
 		{"bench/run", "tidings/interop/mediawiki", false, true},
 		{"interop", "tidings/cmd/tidings", true, false},
+		{"web", "tidings/hub", false, true},
+		{"web", "tidings/outlet", false, true},
+		{"web", "tidings/outlet/sse", false, false},
+		{"web", "tidings/journal", false, false},
 		{"hub", "C", false, false},
 	} {
 		if why := mayImport(tc.folder, tc.imported, tc.test); (why == "") != tc.ok {
