@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -9,10 +10,12 @@ import (
 
 	"tidings"
 	"tidings/internal/problem"
+	"tidings/internal/topicurl"
 	"tidings/outlet"
 	"tidings/outlet/feeds"
 	"tidings/outlet/sse"
 	sourcehttp "tidings/source/http"
+	"tidings/web"
 )
 
 // routes is the HTTP surface; design and README have the table.
@@ -39,7 +42,9 @@ func (s *server) routes() http.Handler {
 	})
 	mux.Handle("GET /metrics", s.metrics())
 	mux.HandleFunc("GET /robots.txt", func(w http.ResponseWriter, r *http.Request) { plain(w, http.StatusOK, "User-agent: *\nDisallow: /") })
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { plain(w, http.StatusOK, front) })
+	mux.HandleFunc("GET /{$}", s.front)
+	mux.HandleFunc("GET "+web.StatePath, s.web.ServeState)
+	mux.HandleFunc("GET "+web.AssetsPath, s.web.ServeAsset)
 	topic := s.public(s.topic)
 	rest := s.public(func(w http.ResponseWriter, r *http.Request) { notFound(mux, w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -63,8 +68,23 @@ func (s *server) routes() http.Handler {
 // bodyTimeout bounds the wait for a body nobody asked for; publishing has a bound of its own.
 const bodyTimeout = 10 * time.Second
 
-// front is what a person who opens the server sees.
-const front = `Tidings pushes changes to everyone who asked.
+// frontOffers are the forms of the front page, the text first: what curl gets.
+var frontOffers = []outlet.Offer{{Name: "text", Type: "text/plain"}, pageOffer}
+
+// pageOffer is the live page.
+var pageOffer = outlet.Offer{Name: "html", Type: "text/html"}
+
+// front answers a browser with the live page and everybody else with what there is.
+func (s *server) front(w http.ResponseWriter, r *http.Request) {
+	if o, _ := outlet.Negotiate(r, frontOffers); o == pageOffer {
+		s.web.ServePage(w, r)
+		return
+	}
+	w.Header().Add("Vary", "Accept")
+	plain(w, http.StatusOK, frontText)
+}
+
+const frontText = `Tidings pushes changes to everyone who asked.
 
   /topics                      what there is
   /topics/{topic}              a topic: SSE, NDJSON or a JSON list, by Accept or ?format=
@@ -110,7 +130,8 @@ func plain(w http.ResponseWriter, status int, text string) {
 }
 
 // topicOffers are the forms of a topic for a reader, the JSON list first: what a browser or curl asks for by default.
-var topicOffers = append([]outlet.Offer{feeds.Offer}, sse.Offers...)
+// A browser that is led to a topic gets the page about it.
+var topicOffers = append(append([]outlet.Offer{feeds.Offer}, sse.Offers...), pageOffer)
 
 // topic serves /topics/{topic}: reading in the form asked for, publishing to source/http.
 func (s *server) topic(w http.ResponseWriter, r *http.Request) {
@@ -139,11 +160,44 @@ func (s *server) topic(w http.ResponseWriter, r *http.Request) {
 		problem.NotAcceptable(w, r, types...)
 		return
 	}
-	if o == feeds.Offer {
+	switch o {
+	case feeds.Offer:
 		s.lists.ServeTopic(w, r)
+		return
+	case pageOffer:
+		s.topicPage(w, r)
 		return
 	}
 	s.stream.ServeTopic(w, r, o.Name == "ndjson")
+}
+
+// topicPage leads to the live page of the topic.
+func (s *server) topicPage(w http.ResponseWriter, r *http.Request) {
+	topic, err := topicurl.Path(r.URL.EscapedPath())
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	w.Header().Add("Vary", "Accept")
+	http.Redirect(w, r, web.PageOf(topic, r.URL.Query()), http.StatusSeeOther)
+}
+
+// openPage wires the live page.
+func (s *server) openPage() (err error) {
+	s.web, err = web.New(web.Options{
+		Hub: s.hub, Authenticate: s.authenticate, MaxPatterns: s.cfg.Limits.Patterns, Log: s.log,
+		May: func(a tidings.Actor, t tidings.Topic) error { return s.policy.May(a, tidings.ReadAction, t) },
+		Topics: func(ctx context.Context) ([]web.Topic, error) {
+			infos, err := s.journal.Topics(ctx, tidings.MustPattern("/**"))
+			topics := make([]web.Topic, len(infos))
+			for i, t := range infos {
+				topics[i] = web.Topic(t)
+			}
+			return topics, err
+		},
+		Serves: map[string]string{},
+	})
+	return err
 }
 
 func (s *server) topics(r *http.Request, p tidings.Pattern) ([]feeds.Topic, error) {

@@ -29,6 +29,7 @@ import (
 	"tidings/source/demo"
 	sourcehttp "tidings/source/http"
 	"tidings/source/mediawiki"
+	"tidings/web"
 )
 
 // server is every part of the program, wired. It is built from the log outwards and shut down with the data: sources,
@@ -45,6 +46,7 @@ type server struct {
 	edge    *edge.Edge
 	stream  *sse.Server
 	lists   *feeds.Server
+	web     *web.Server
 	publish *sourcehttp.Server
 	udp     *mediawiki.UDP
 
@@ -109,6 +111,10 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 	s.stream = &sse.Server{Hub: s.hub, Edge: s.edge, Authenticate: s.authenticate, Retry: time.Duration(cfg.HTTP.Retry), MaxPatterns: cfg.Limits.Patterns}
 	s.lists = &feeds.Server{Hub: s.hub, Authenticate: s.authenticate}
 	s.publish = &sourcehttp.Server{Append: j.Append, Read: j.Read, Policy: s.policy, MaxBody: int64(cfg.HTTP.MaxBody), Rate: cfg.HTTP.PublishRate, Log: log}
+	if err := s.openPage(); err != nil {
+		return nil, err
+	}
+	undo = append(undo, s.web.Close)
 
 	sources, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopSources = stop
@@ -284,6 +290,7 @@ func (s *server) close() error {
 		s.log.Warn("slow readers were cut off by the shutdown; they go on when they come back", "err", err)
 	}
 	cancel()
+	s.web.Close()
 	s.hub.Close()
 	errs = append(errs, s.policy.Close(), s.journal.Close())
 	s.drops.Flush()

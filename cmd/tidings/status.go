@@ -78,7 +78,8 @@ func (s *server) report() statusReport {
 		Version: versionText(), Ready: s.ready.Load(), Started: s.begun.UTC(), Uptime: time.Since(s.begun).Seconds(),
 		Durability: j.Durability, Head: s.journal.Head(), Oldest: s.journal.Oldest(),
 		Journal: journalStatus{Events: j.Events, Bytes: j.Bytes, Appended: j.Appended, Duplicates: j.Duplicates, Commits: j.Commits, CommitTime: j.CommitTime.Seconds()},
-		Hub:     hubStatus{Subscriptions: h.Subscriptions, Feeds: h.Feeds, TailBytes: h.TailBytes, Dispatched: h.Dispatched, Encoded: h.Encoded, Behind: h.Behind, Gaps: h.Gaps},
+		// The live page's own counting is a subscription, and no reader's.
+		Hub:     hubStatus{Subscriptions: h.Subscriptions - 1, Feeds: h.Feeds - 1, TailBytes: h.TailBytes, Dispatched: h.Dispatched, Encoded: h.Encoded, Behind: h.Behind, Gaps: h.Gaps},
 		Edge:    edgeStatus{Connections: e.Conns, Writes: e.Writes, Bytes: e.Bytes, Closed: e.Closed},
 		Publish: publishStatus(p),
 	}
