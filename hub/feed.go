@@ -208,6 +208,24 @@ func (f *Feed) next(s *Subscription) (p []byte, ok bool) {
 	return c.buf[s.off-c.base : len(c.buf) : len(c.buf)], true
 }
 
+// reached returns the offset in the log before that of the first event at the subscription's place, 0 where the place is
+// gone.
+func (f *Feed) reached(s *Subscription) uint64 {
+	head := f.hub.pos.Load() // before the feed is looked at: what is dispatched up to it is in the feed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.off == f.head {
+		return head
+	}
+	i := sort.Search(len(f.chunks), func(i int) bool { return f.chunks[i].base > s.off }) - 1
+	if i < 0 {
+		return 0
+	}
+	c := f.chunks[i]
+	j := sort.Search(len(c.ends), func(j int) bool { return c.base+int64(c.ends[j].end) > s.off })
+	return c.ends[j].offset - 1
+}
+
 // lag gives up the subscription's place, which has been dropped. What it has had is the later of its own position and
 // of what the dropped chunk at its place began after: a feed's events may lie far apart in the log, and those that are
 // none of its own need not be kept.

@@ -333,6 +333,57 @@ func TestLaggingAtAnyPlace(t *testing.T) {
 	}
 }
 
+// TestReached: a reader that changes its query where it stands misses nothing that it asked for and gets nothing that
+// was published before it asked.
+func TestReached(t *testing.T) {
+	w := newWorld(t, journal.Options{}, hub.Options{})
+	start := w.h.Head()
+	live := w.subscribe(start, query("/a"), tidings.Actor{})
+	check := func(what string, s *hub.Subscription, want uint64) {
+		t.Helper()
+		if got := s.Reached(); got.Offset != want || got.Epoch != start.Epoch {
+			t.Errorf("%s: reached %s, want offset %d", what, got, want)
+		}
+	}
+	check("nothing published", live, start.Offset)
+	noise := w.publish("/noise", "1")
+	w.drain()
+	check("something else published", live, noise.Offset)
+	a := w.publish("/a", "1")
+	w.publish("/a", "2")
+	noise = w.publish("/noise", "2")
+	w.drain()
+	check("two waiting", live, a.Offset-1)
+	late := w.subscribe(start, query("/a"), tidings.Actor{})
+	check("history waiting in the tail", late, a.Offset-1)
+	p, _ := live.Next()
+	n := strings.IndexByte(string(p), '\n') + 1
+	live.Advance(n)
+	check("one waiting", live, a.Offset)
+	live.Next()
+	live.Advance(len(p) - n)
+	check("none waiting", live, noise.Offset)
+
+	// A feed made later begins at the head, so that history comes from the log.
+	s := w.subscribe(start, query("/a", "/b"), tidings.Actor{})
+	check("not yet read", s, start.Offset)
+	if _, st := s.Next(); st != hub.Lagging {
+		t.Fatalf("state %d", st)
+	}
+	s.Fetch(context.Background())
+	check("history waiting", s, a.Offset-1)
+	read(s, all)
+	check("all read", s, noise.Offset)
+	gap := w.subscribe(tidings.Position{Epoch: start.Epoch ^ 1, Offset: 7}, query("/c"), tidings.Actor{})
+	gap.Next()
+	gap.Fetch(context.Background())
+	if got := gap.Reached(); got.Epoch == start.Epoch {
+		t.Errorf("before the gap was told: reached %s", got)
+	}
+	read(gap, all)
+	check("behind the gap", gap, noise.Offset)
+}
+
 func TestGap(t *testing.T) {
 	w := newWorld(t, journal.Options{TrimInterval: -1, Retention: []journal.Retention{{Prefix: "/a", Age: time.Minute}}}, hub.Options{})
 	start := w.h.Head()

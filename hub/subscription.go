@@ -53,6 +53,21 @@ func (s *Subscription) Waker() Waker { return s.feed.waker }
 // Position returns the position up to which everything has been given out.
 func (s *Subscription) Position() tidings.Position { return s.pos }
 
+// Reached returns the last position before what the reader has not had: nothing of what it asked for lies between Position
+// and it. A reader that goes on from it with another query gets what was published since, and not the history that nothing
+// it had asked for happened in.
+func (s *Subscription) Reached() tidings.Position {
+	p := s.pos
+	if cu := s.catchUp; cu != nil {
+		if len(cu.ends) > 0 && p.Epoch == s.feed.hub.epoch && cu.ends[0].offset > 0 {
+			p.Offset = max(p.Offset, cu.ends[0].offset-1)
+		}
+		return p
+	}
+	p.Offset = max(p.Offset, s.feed.reached(s))
+	return p
+}
+
 // Next returns the encoded events that the reader has not had: whole messages, shared and never changed. It does not
 // block. After HasBytes, Advance has to be called.
 func (s *Subscription) Next() ([]byte, State) {
