@@ -157,6 +157,7 @@ func (f *follower) line(ctx context.Context) (string, error) {
 // TestForeignReadersResume: clients of others read the changes and, after the server was stopped and after it was killed,
 // go on by themselves where they were: every change once, in order.
 func TestForeignReadersResume(t *testing.T) {
+	t.Parallel()
 	for _, client := range foreignReaders {
 		t.Run(client.name, func(t *testing.T) {
 			need(t, client.name, client.missing())

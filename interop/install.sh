@@ -4,26 +4,54 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-packages=(mediawiki php-cli php-sqlite3 php-xml php-mbstring php-intl curl chromium)
+fail() {
+	echo "interop/install.sh: $*" >&2
+	exit 1
+}
+
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+command -v dpkg-query >/dev/null || fail "this is for Debian and its like; elsewhere, install what interop/README.md names by hand"
+
+packages=(mediawiki php-cli php-sqlite3 php-xml php-mbstring php-intl curl chromium ca-certificates)
+# The package of MediaWiki wants a web server, and PHP in it. Left to itself that is Apache on every address of the
+# machine; these two are small, and listen on loopback at most. The tests run PHP's own server.
+installed mediawiki || packages+=(mini-httpd php-cgi)
 # A Node.js that did not come from Debian serves as well.
 command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
 
 missing=()
 for p in "${packages[@]}"; do
-	[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")
+	installed "$p" || missing+=("$p")
 done
 if [ ${#missing[@]} -gt 0 ]; then
 	sudo=
-	[ "$(id -u)" = 0 ] || sudo=sudo
+	if [ "$(id -u)" != 0 ]; then
+		command -v sudo >/dev/null || fail "${missing[*]} are missing: run this as root, or install sudo"
+		sudo=sudo
+	fi
 	echo "installing ${missing[*]}"
+	# What is installed is not started (invoke-rc.d(8)), unless the machine has a policy of its own.
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e $policy ]; then
+		trap '$sudo rm -f $policy' EXIT
+		printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+		$sudo chmod 755 $policy
+	fi
 	$sudo apt-get update -qq
 	$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 # The lock file names versions and hashes and no address.
 if ! cmp -s node/package-lock.json node/node_modules/.installed; then
-	(cd node && npm ci --no-audit --no-fund --loglevel=error)
+	(cd node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 	cp node/package-lock.json node/node_modules/.installed
 fi
+
+# What is said to be installed has to run.
+php -m | grep -qi sqlite3 || fail "php runs without its SQLite"
+node -e 'if (parseInt(process.versions.node) < 18) process.exit(1)' || fail "node is $(node --version), and the clients need 18 or later"
+chromium --version >/dev/null || fail "chromium does not run"
+curl --version >/dev/null || fail "curl does not run"
 echo "interop: everything is installed"
