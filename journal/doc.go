@@ -51,14 +51,14 @@
 // memory move and the callers return.
 //
 // JetStream's own sync_always is not used for this, because it costs one fsync a message; its atomic batches do with
-// one for the data but have three more for a staging directory, and took about 3 ms of fixed cost for a batch however small
-// (nats-server 2.15.2). The price is that the journal knows where JetStream keeps its blocks:
+// one for the data but have three more for a staging directory, and took about 3 ms of fixed cost for a batch however
+// small (nats-server 2.15.2). The price is that the journal knows where JetStream keeps its blocks:
 // DIR/jetstream/$G/streams/tidings/msgs/N.blk, the highest N being appended to and each message stored contiguous and
-// uncompressed in one of them. Each commit checks that: the blocks it syncs must have grown by
-// the length of its records at least, else the whole directory is synced, which needs no knowledge of the layout, and a warning
-// is logged. Removing old events may rewrite a block by writing a new file and renaming it; the directory is synced right
-// after. Until then, a machine that loses power at that moment relies on its filesystem not to rename before the data
-// is down (ext4, btrfs and APFS do not; XFS may).
+// uncompressed in one of them. Each commit checks that: the blocks it syncs must have grown by the length of its
+// records at least, else the whole directory is synced, which needs no knowledge of the layout, and a warning is
+// logged. Removing old events may rewrite a block by writing a new file and renaming it; the directory is synced right
+// after. A machine that loses power in between relies on its filesystem not to make the rename durable before the data,
+// as ext4 does by default.
 //
 // By URL, durability is the cluster's (its sync_interval or sync_always, and Replicas). A commit is then one
 // publish or one atomic batch. Reading uses batched direct gets. Where a replica that lags behind answered, the leader

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -86,12 +88,9 @@ func (j *JetStream) direct(ctx context.Context, req getRequest) (msgs []message,
 			return nil, false, storeReadError(errors.New("messages of an answer are missing"))
 		}
 		prev = m.Header.Get("Nats-Sequence")
-		x := message{subject: m.Header.Get("Nats-Subject"), header: m.Header, data: m.Data}
-		if x.seq, err = strconv.ParseUint(prev, 10, 64); err != nil {
-			return nil, false, storeReadError(fmt.Errorf("malformed sequence %q", prev))
-		}
-		if x.at, err = time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp")); err != nil {
-			return nil, false, storeReadError(fmt.Errorf("malformed time of message %d", x.seq))
+		x, err := parseMessage(m)
+		if err != nil {
+			return nil, false, err
 		}
 		msgs = append(msgs, x)
 	}
@@ -145,44 +144,141 @@ func (j *JetStream) lastOf(ctx context.Context, filter string) (message, error) 
 	return j.leader(ctx, getRequest{LastFor: filter})
 }
 
-// scan calls visit for the stored messages in (after, limit] that the filter selects, in order, until it returns false.
-// It returns the sequence up to which it is complete. first is the size of the first batch; the others are larger.
+// next returns the first message at or behind seq that the filter selects, by a direct get.
+func (j *JetStream) next(ctx context.Context, filter string, seq uint64) (message, error) {
+	body, err := json.Marshal(getRequest{Seq: seq, NextFor: filter})
+	if err != nil {
+		return message{}, storeReadError(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, j.opts.Timeout)
+	defer cancel()
+	m, err := j.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+j.opts.Stream, body)
+	if err != nil {
+		return message{}, storeReadError(err)
+	}
+	switch status := m.Header.Get("Status"); status {
+	case "":
+		return parseMessage(m)
+	case "404":
+		return message{}, errNoMessage
+	default:
+		return message{}, storeReadError(fmt.Errorf("status %s %s", status, m.Header.Get("Description")))
+	}
+}
+
+// parseMessage returns the message in an answer to a direct get.
+func parseMessage(m *nats.Msg) (x message, err error) {
+	x = message{subject: m.Header.Get("Nats-Subject"), header: m.Header, data: m.Data}
+	if x.seq, err = strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64); err != nil {
+		return x, storeReadError(errors.New("a message without a sequence"))
+	}
+	if x.at, err = time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp")); err != nil {
+		return x, storeReadError(fmt.Errorf("malformed time of message %d", x.seq))
+	}
+	return x, nil
+}
+
+// A scan takes the messages a filter selects one by one where they are this far apart or more, and reads all messages
+// in batches where they are closer. JetStream has batches with a filter too; but for each it counts all the messages
+// there are to come, and for that it loads every block of the log.
+const (
+	sparse       = 16
+	sparseSample = 32 // how many gaps or messages in a row tell
+)
+
+// scan calls visit for the stored messages in (after, limit] that the filter selects ("" is all), in order, until it
+// returns false. It returns the sequence up to which it is complete. first is the size of the first batch; the others
+// are larger.
 func (j *JetStream) scan(ctx context.Context, filter string, after, limit uint64, first int, visit func(*message) bool) (upTo uint64, err error) {
-	for batch := first; after < limit; batch = min(4*batch, fetchMessages) {
-		msgs, end, err := j.direct(ctx, getRequest{Seq: after + 1, NextFor: filter, Batch: batch, MaxBytes: fetchBytes})
+	return j.scanSome(ctx, filter, after, limit, first, math.MaxInt, visit)
+}
+
+// scanSome is scan that stops once so many messages have been read.
+func (j *JetStream) scanSome(ctx context.Context, filter string, after, limit uint64, first, maxScanned int, visit func(*message) bool) (upTo uint64, err error) {
+	scanned := 0
+	oneByOne := filter != "" && !strings.ContainsAny(filter, "*>")
+	for batch := first; after < limit && scanned < maxScanned; {
+		if oneByOne {
+			start, n := after, 0
+			for ; n < sparseSample && after < limit; n++ {
+				m, err := j.next(ctx, filter, after+1)
+				if errors.Is(err, errNoMessage) || err == nil && m.seq > limit {
+					if again, err := j.laggard(ctx, filter, after, limit); err != nil || !again {
+						return limit, err
+					}
+					continue
+				}
+				if err != nil || !visit(&m) {
+					return after, err
+				}
+				after = m.seq
+			}
+			scanned += n
+			oneByOne = after-start >= sparse*sparseSample
+			batch = fetchMessages
+			continue
+		}
+		msgs, end, err := j.direct(ctx, getRequest{Seq: after + 1, Batch: batch, MaxBytes: fetchBytes})
 		if err != nil {
 			return after, err
 		}
+		scanned += len(msgs)
+		batch = min(4*batch, fetchMessages)
+		hits := 0
 		for i := range msgs {
 			if msgs[i].seq > limit {
-				end = true
-				break
+				return limit, nil
 			}
-			if !visit(&msgs[i]) {
-				return after, nil
+			if filter == "" || matchSubject(filter, msgs[i].subject) {
+				if !visit(&msgs[i]) {
+					return after, nil
+				}
+				hits++
 			}
 			after = msgs[i].seq
 		}
-		if !end {
-			continue
-		}
-		if j.srv == nil && j.opts.Replicas > 1 && after < limit {
-			// A replica that lags behind may have answered.
-			next := filter
-			if next == "" {
-				next = ">"
-			}
-			m, err := j.leader(ctx, getRequest{Seq: after + 1, NextFor: next})
-			if err == nil && m.seq <= limit {
-				continue
-			}
-			if err != nil && !errors.Is(err, errNoMessage) {
-				return after, err
+		if end {
+			if again, err := j.laggard(ctx, "", after, limit); err != nil || !again {
+				return limit, err
 			}
 		}
-		return limit, nil
+		oneByOne = filter != "" && len(msgs) >= sparseSample && hits*sparse < len(msgs)
 	}
 	return after, nil
+}
+
+// laggard reports whether an answer that ended after the given sequence came from a replica that lags behind: the
+// leader has a message in (after, limit].
+func (j *JetStream) laggard(ctx context.Context, filter string, after, limit uint64) (bool, error) {
+	if j.srv != nil || j.opts.Replicas == 1 || after >= limit {
+		return false, nil
+	}
+	if filter == "" {
+		filter = ">"
+	}
+	m, err := j.leader(ctx, getRequest{Seq: after + 1, NextFor: filter})
+	if errors.Is(err, errNoMessage) {
+		return false, nil
+	}
+	return err == nil && m.seq <= limit, err
+}
+
+// matchSubject reports whether a NATS filter selects the subject.
+func matchSubject(filter, subject string) bool {
+	for {
+		f, frest, fmore := strings.Cut(filter, ".")
+		if f == ">" {
+			return true
+		}
+		s, srest, smore := strings.Cut(subject, ".")
+		if f != "*" && f != s || fmore != smore {
+			return false
+		}
+		if !fmore {
+			return true
+		}
+		filter, subject = frest, srest
+	}
 }
 
 // fetchAll returns the events in (after, last].

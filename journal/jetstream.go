@@ -72,6 +72,7 @@ type JetStream struct {
 	closeErr  error
 
 	appended, duplicates, commits atomic.Uint64
+	events, bytes                 atomic.Uint64 // kept, as last heard from the store
 	commitTime                    atomic.Int64
 }
 
@@ -91,12 +92,6 @@ func OpenJetStream(ctx context.Context, o Options) (_ *JetStream, err error) {
 	if (o.Dir == "") == (o.URL == "") {
 		return nil, tidings.Errorf(tidings.ErrInvalid, "journal: want either a directory or a URL")
 	}
-	limit := o.Timeout
-	if o.Dir != "" {
-		limit = max(limit, time.Minute)
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	j := &JetStream{
 		opts: o, log: o.Log, subj: subjectsOf(o.Stream), keep: newRetention(o.Retention),
 		fsync: o.Dir != "" && o.Durability == Fsync,
@@ -118,6 +113,12 @@ func OpenJetStream(ctx context.Context, o Options) (_ *JetStream, err error) {
 	if err != nil {
 		return nil, err
 	}
+	limit := o.Timeout // from here on: a store that was not closed takes its time to start
+	if o.Dir != "" {
+		limit = max(limit, time.Minute)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	if j.js, err = jetstream.New(j.nc, jetstream.WithDefaultTimeout(o.Timeout)); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
@@ -201,6 +202,8 @@ func (j *JetStream) load(ctx context.Context) error {
 		return storeReadError(err)
 	}
 	l := j.lost.Load()
+	j.events.Store(info.State.Msgs) // near enough until the first Stats
+	j.bytes.Store(info.State.Bytes)
 	first := max(info.State.FirstSeq, 1)
 	if first-1 > l.cut && !(l.cut >= l.head && first <= j.lostSeq) {
 		// Somebody else has removed messages, and not just our own between the last event and the table: which is unknown.
@@ -237,7 +240,7 @@ func (j *JetStream) Oldest() tidings.Position { return j.pos(j.oldest.Load()) }
 // Notify implements Journal.
 func (j *JetStream) Notify(ch chan<- struct{}) (stop func()) { return j.notifier.add(ch) }
 
-// Stats implements Journal. Events and Bytes are 0 while the store does not answer.
+// Stats implements Journal. While the store does not answer, Events and Bytes are what it said last.
 func (j *JetStream) Stats() Stats {
 	s := Stats{
 		Appended: j.appended.Load(), Duplicates: j.duplicates.Load(), Commits: j.commits.Load(),
@@ -246,19 +249,17 @@ func (j *JetStream) Stats() Stats {
 	if j.srv == nil {
 		s.Durability = "server"
 	}
-	if j.isClosed() {
-		return s
+	if !j.isClosed() {
+		ctx, cancel := context.WithTimeout(context.Background(), min(j.opts.Timeout, 2*time.Second))
+		defer cancel()
+		if info, err := j.stream.Info(ctx); err == nil {
+			j.bytes.Store(info.State.Bytes)
+			if n, err := j.countEvents(ctx); err == nil {
+				j.events.Store(n)
+			}
+		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), min(j.opts.Timeout, 2*time.Second))
-	defer cancel()
-	info, err := j.stream.Info(ctx)
-	if err != nil {
-		return s
-	}
-	s.Bytes = info.State.Bytes
-	if n, err := j.countEvents(ctx); err == nil {
-		s.Events = n
-	}
+	s.Events, s.Bytes = j.events.Load(), j.bytes.Load()
 	return s
 }
 

@@ -45,8 +45,8 @@ type Journal interface {
 	// Topics returns the topics that have an event and match the pattern, with the number of events kept, sorted.
 	Topics(ctx context.Context, pattern tidings.Pattern) ([]TopicInfo, error)
 
-	// Mark returns the Mark of the last event that publisher appended with one, or "" if there is none. It outlives
-	// the event's own retention.
+	// Mark returns the Mark of the last event that publisher appended with one, be it a repeat, or "" if there is none.
+	// It outlives the event's own retention.
 	Mark(ctx context.Context, publisher string) (string, error)
 
 	// Notify asks for a non-blocking send on ch whenever Head has moved; ch has a buffer of one. The function
@@ -78,7 +78,7 @@ type Stats struct {
 	Duplicates uint64        // refused by Key since opening
 	Commits    uint64        // groups written since opening
 	CommitTime time.Duration // spent in them
-	Durability string        // fsync, interval or memory
+	Durability string        // fsync, interval, memory, or server: that of the NATS servers at a URL
 }
 
 // Retention says how long the events below a prefix are kept. Of several rules the one with the longest prefix that

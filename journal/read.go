@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	readBytes   = 8 << 20 // after which a Read from the store returns what it has
-	readScanned = 20000   // messages that a Read looks at in the store at most
+	readBytes   = 8 << 20 // after which a Read from the store returns what it has, as it does after readTime
+	readScanned = 20000   // messages that a Read looks at in the store for one filter at most
+	readTime    = time.Second
 )
 
 // Read implements Journal.
@@ -70,40 +71,53 @@ func (j *JetStream) read(ctx context.Context, after tidings.Position, patterns [
 }
 
 // readStore returns up to max events in (after, limit] that match, and the offset up to which that is complete.
-func (j *JetStream) readStore(ctx context.Context, after, limit uint64, patterns []tidings.Pattern, max int) ([]tidings.Event, uint64, error) {
-	var all []tidings.Event
-	upTo := limit
+func (j *JetStream) readStore(ctx context.Context, after, limit uint64, patterns []tidings.Pattern, max int) (all []tidings.Event, upTo uint64, err error) {
 	filters := j.subj.filters(patterns)
-	for _, f := range filters {
-		evs, to, err := j.readFilter(ctx, f, after, limit, patterns, max)
-		if err != nil {
-			return nil, after, err
+	until := time.Now().Add(readTime)
+	if len(filters) == 1 {
+		return j.readFilter(ctx, filters[0], after, limit, until, patterns, max)
+	}
+	// Each filter is read as far as the others, window by window: a rare topic alone would be read to the end of the log.
+	upTo = after
+	for window := uint64(4096); upTo < limit && len(all) < max; window *= 2 {
+		var evs []tidings.Event
+		end := min(limit, upTo+window)
+		for _, f := range filters {
+			some, to, err := j.readFilter(ctx, f, upTo, end, until, patterns, max-len(all))
+			if err != nil {
+				return nil, after, err
+			}
+			evs = append(evs, some...)
+			end = min(end, to)
+		}
+		slices.SortFunc(evs, func(a, b tidings.Event) int { return cmp.Compare(a.Position.Offset, b.Position.Offset) })
+		evs = slices.CompactFunc(evs, func(a, b tidings.Event) bool { return a.Position == b.Position })
+		n, _ := slices.BinarySearchFunc(evs, end+1, func(e tidings.Event, o uint64) int { return cmp.Compare(e.Position.Offset, o) })
+		evs = evs[:n]
+		if len(evs) > max-len(all) {
+			evs = evs[:max-len(all)]
+			end = evs[len(evs)-1].Position.Offset
 		}
 		all = append(all, evs...)
-		upTo = min(upTo, to)
-	}
-	if len(filters) > 1 {
-		slices.SortFunc(all, func(a, b tidings.Event) int { return cmp.Compare(a.Position.Offset, b.Position.Offset) })
-		all = slices.CompactFunc(all, func(a, b tidings.Event) bool { return a.Position == b.Position })
-		n, _ := slices.BinarySearchFunc(all, upTo+1, func(e tidings.Event, o uint64) int { return cmp.Compare(e.Position.Offset, o) })
-		all = all[:n]
-		if len(all) > max {
-			all = all[:max]
-			upTo = all[max-1].Position.Offset
+		if end == upTo || time.Now().After(until) {
+			upTo = end
+			break
 		}
+		upTo = end
 	}
 	return all, upTo, nil
 }
 
-func (j *JetStream) readFilter(ctx context.Context, filter string, after, limit uint64, patterns []tidings.Pattern, max int) (evs []tidings.Event, upTo uint64, err error) {
-	size, scanned := 0, 0
-	upTo, err = j.scan(ctx, filter, after, limit, min(max+1, fetchMessages), func(m *message) bool {
+// readFilter is readStore for one filter. Once its time is up it returns what it has, which is something.
+func (j *JetStream) readFilter(ctx context.Context, filter string, after, limit uint64, until time.Time, patterns []tidings.Pattern, max int) (evs []tidings.Event, upTo uint64, err error) {
+	size, seen := 0, 0
+	upTo, err = j.scanSome(ctx, filter, after, limit, min(max+1, fetchMessages), readScanned, func(m *message) bool {
 		t, ok := j.subj.topicOf(m.subject)
 		match := ok && matches(patterns, t)
-		if len(evs) == max && match || size > readBytes || scanned == readScanned {
+		if len(evs) == max && match || size > readBytes || seen > 0 && time.Now().After(until) {
 			return false
 		}
-		scanned++
+		seen++
 		if !match {
 			return true
 		}

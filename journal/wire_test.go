@@ -206,3 +206,17 @@ func TestParseAck(t *testing.T) {
 		}
 	}
 }
+
+func TestMatchSubject(t *testing.T) {
+	for _, tt := range []struct {
+		filter, subject string
+		want            bool
+	}{
+		{"a.b", "a.b", true}, {"a.b", "a", false}, {"a", "a.b", false}, {"a.>", "a.b.c", true}, {"a.>", "b.c", false}, {">", "a", true},
+		{"a.*.c", "a.b.c", true}, {"a.*.c", "a.b.d", false}, {"a.*", "a.b.c", false}, {"a.*.>", "a.b.c.d", true}, {"*", "a", true},
+	} {
+		if got := matchSubject(tt.filter, tt.subject); got != tt.want {
+			t.Errorf("%s on %s: %t", tt.filter, tt.subject, got)
+		}
+	}
+}

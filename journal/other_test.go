@@ -2,4 +2,8 @@
 
 package journal_test
 
+import "time"
+
 func limitFiles() {}
+
+func cpuTime() time.Duration { return 0 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,4 +47,13 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("only %d writers were acknowledged anything", len(acked))
 	}
 	checkKept(t, dir, 0, acked)
+}
+
+// cpuTime returns what the process has used.
+func cpuTime() time.Duration {
+	var r unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
+		panic(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
