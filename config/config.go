@@ -76,6 +76,7 @@ type Limits struct {
 	FeedTail  Size `toml:"feed_tail"`  // encoded bytes kept of one feed
 	FeedTails Size `toml:"feed_tails"` // encoded bytes kept of all feeds together
 	Patterns  int  `toml:"patterns"`   // of one subscription
+	RCStream  int  `toml:"rcstream"`   // patterns of one RCStream client
 }
 
 // Access is the section [access].
@@ -118,7 +119,7 @@ func Defaults() Config {
 			ReceiveBuffer: 32 << 20,
 		},
 		Demo:      Demo{Rate: 5},
-		Limits:    Limits{FeedTail: 4 << 20, FeedTails: 64 << 20, Patterns: 100},
+		Limits:    Limits{FeedTail: 4 << 20, FeedTails: 64 << 20, Patterns: 100, RCStream: 10},
 		Access:    Access{Private: []string{}},
 		Retention: []Retention{{Age: Duration(30 * 24 * time.Hour)}},
 		Wikis:     recentchange.Wikis{},

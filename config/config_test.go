@@ -260,6 +260,7 @@ func TestValidate(t *testing.T) {
 		{"tails", func(c *Config) { c.Limits.FeedTails = 1 << 20 }, "limits.feed_tails is 1MiB, less than limits.feed_tail (4MiB)"},
 		{"all tails", func(c *Config) { c.Limits.FeedTails = 1 << 41 }, "limits.feed_tails is 2TiB"},
 		{"patterns", func(c *Config) { c.Limits.Patterns = 0 }, "limits.patterns is 0: want 1 to 10000"},
+		{"rcstream", func(c *Config) { c.Limits.RCStream = 0 }, "limits.rcstream is 0: want 1 to 10000"},
 		{"private", func(c *Config) { c.Access.Private = []string{"/a", "b"} }, `access.private has a malformed pattern "b"`},
 		{"prefix", func(c *Config) { c.Retention = []Retention{{Prefix: "/a/*"}} }, `retention[0].prefix is a malformed topic "/a/*"`},
 		{"prefix twice", func(c *Config) { c.Retention = []Retention{{Prefix: "/a"}, {Prefix: "/a"}} }, `retention[1].prefix is "/a", as that of another rule`},

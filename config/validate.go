@@ -69,6 +69,7 @@ func (c Config) Validate() error {
 		v.bad("limits.feed_tails", "is %s, less than limits.feed_tail (%s), which is a part of it", c.Limits.FeedTails, c.Limits.FeedTail)
 	}
 	v.count("limits.patterns", c.Limits.Patterns, 1, 10_000)
+	v.count("limits.rcstream", c.Limits.RCStream, 1, 10_000)
 
 	for _, s := range c.Access.Private {
 		if _, err := tidings.ParsePattern(s); err != nil {

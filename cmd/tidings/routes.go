@@ -13,6 +13,7 @@ import (
 	"tidings/internal/topicurl"
 	"tidings/outlet"
 	"tidings/outlet/feeds"
+	"tidings/outlet/socketio/v09"
 	"tidings/outlet/sse"
 	sourcehttp "tidings/source/http"
 	"tidings/web"
@@ -41,6 +42,7 @@ func (s *server) routes() http.Handler {
 		plain(w, http.StatusOK, "ready")
 	})
 	mux.Handle("GET /metrics", s.metrics())
+	mux.HandleFunc("GET /rcstream_status", s.rc.ServeStatus)
 	mux.HandleFunc("GET /robots.txt", func(w http.ResponseWriter, r *http.Request) { plain(w, http.StatusOK, "User-agent: *\nDisallow: /") })
 	mux.HandleFunc("GET /{$}", s.front)
 	mux.HandleFunc("GET "+web.StatePath, s.web.ServeState)
@@ -55,6 +57,10 @@ func (s *server) routes() http.Handler {
 		}
 		if strings.HasPrefix(r.URL.Path, "/topics/") { // not by mux, which redirects a bad path instead of saying what is bad
 			topic.ServeHTTP(w, r)
+			return
+		}
+		if strings.HasPrefix(r.URL.Path, v09.Path) { // nor this: the clients of 2012 send double slashes
+			s.rc.ServeHTTP(w, r)
 			return
 		}
 		if _, pattern := mux.Handler(r); pattern == "" {
@@ -90,6 +96,7 @@ const frontText = `Tidings pushes changes to everyone who asked.
   /topics/{topic}              a topic: SSE, NDJSON or a JSON list, by Accept or ?format=
   /subscribe?topic=PATTERN     several topics in one stream
   /v2/stream/recentchange      recent changes as EventStreams has them
+  /socket.io/1/  /rcstream_status   recent changes as RCStream had them (Socket.IO 0.9, namespace /rc)
   /status /metrics /healthz /readyz
 `
 

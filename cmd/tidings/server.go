@@ -24,6 +24,7 @@ import (
 	"tidings/internal/drops"
 	"tidings/journal"
 	"tidings/outlet/feeds"
+	"tidings/outlet/socketio/v09"
 	"tidings/outlet/sse"
 	"tidings/recentchange"
 	"tidings/source/demo"
@@ -47,6 +48,7 @@ type server struct {
 	stream  *sse.Server
 	lists   *feeds.Server
 	web     *web.Server
+	rc      *v09.Server
 	publish *sourcehttp.Server
 	udp     *mediawiki.UDP
 
@@ -111,6 +113,9 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 	s.stream = &sse.Server{Hub: s.hub, Edge: s.edge, Authenticate: s.authenticate, Retry: time.Duration(cfg.HTTP.Retry), MaxPatterns: cfg.Limits.Patterns}
 	s.lists = &feeds.Server{Hub: s.hub, Authenticate: s.authenticate}
 	s.publish = &sourcehttp.Server{Append: j.Append, Read: j.Read, Policy: s.policy, MaxBody: int64(cfg.HTTP.MaxBody), Rate: cfg.HTTP.PublishRate, Log: log}
+	s.rc = v09.New(v09.Options{Hub: s.hub, Edge: s.edge, Authenticate: s.authenticate, Origins: cfg.HTTP.CORSOrigins, MaxPatterns: cfg.Limits.RCStream,
+		Queued: func() uint64 { return j.Head().Offset - s.hub.Head().Offset }, Log: log})
+	undo = append(undo, func() { s.rc.Shutdown(canceled()) })
 	if err := s.openPage(); err != nil {
 		return nil, err
 	}
@@ -286,6 +291,9 @@ func (s *server) close() error {
 	}
 	cancel()
 	ctx, cancel = context.WithTimeout(context.Background(), goodbyeTimeout)
+	if err := s.rc.Shutdown(ctx); err != nil {
+		s.log.Warn("polls were cut off by the shutdown", "err", err)
+	}
 	if err := s.edge.Shutdown(ctx); err != nil {
 		s.log.Warn("slow readers were cut off by the shutdown; they go on when they come back", "err", err)
 	}
