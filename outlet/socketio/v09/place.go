@@ -9,42 +9,25 @@ import (
 	"tidings/websocket"
 )
 
-// place is where a client stands: a subscription and how far it is known to be complete.
-//
-// A subscription's own position is that of the last event it gave out, which for a quiet topic may be of yesterday. Whoever goes
-// on from there with other patterns would get yesterday's events of them too. So a place remembers the head of the log at the
-// last moment at which it had nothing to give.
+// place is where a client stands: a subscription, or only a position while it has none.
 type place struct {
-	hub   *hub.Hub
-	sub   *hub.Subscription // nil: nothing is subscribed to
-	floor tidings.Position
+	sub *hub.Subscription
+	at  tidings.Position // without a subscription: where the next one begins; zero is when it is made
+}
+
+// position returns the last position before what the client has not had.
+func (p *place) position() tidings.Position {
+	if p.sub == nil {
+		return p.at
+	}
+	return p.sub.Reached()
 }
 
 func (p *place) next() ([]byte, hub.State) {
 	if p.sub == nil {
 		return nil, hub.AtHead
 	}
-	head := p.hub.Head() // before: what is dispatched up to it is in the feed already
-	b, st := p.sub.Next()
-	if st == hub.AtHead {
-		p.floor = head
-	}
-	return b, st
-}
-
-// mark notes the head of the log if the place has nothing to give.
-func (p *place) mark() { p.next() }
-
-// position returns the position up to which everything has been given out; zero where nothing is subscribed to.
-func (p *place) position() tidings.Position {
-	if p.sub == nil {
-		return p.floor
-	}
-	pos := p.sub.Position()
-	if p.floor.Epoch == pos.Epoch && p.floor.Offset > pos.Offset {
-		return p.floor
-	}
-	return pos
+	return p.sub.Next()
 }
 
 func (p *place) close() {

@@ -183,7 +183,6 @@ func (ss *session) hold(p *poll) {
 		version = ss.version
 		from := ss.at
 		if at.sub != nil && !ss.moved && !from.IsZero() {
-			at.mark()
 			from = at.position()
 		}
 		ss.moved = false
@@ -191,7 +190,7 @@ func (ss *session) hold(p *poll) {
 		if replaced {
 			// What comes next is the other poll's.
 			ss.leave(p, &at)
-			p.answer(appendFramed(nil, []byte(packetNoop)))
+			ss.answer(p, appendFramed(nil, []byte(packetNoop)))
 			return
 		}
 		if changed && !ended {
@@ -227,11 +226,11 @@ func (ss *session) hold(p *poll) {
 		case leaving:
 			ss.leave(p, &at)
 			ss.end("shutdown", "")
-			p.answer(appendFramed(nil, []byte(packetGoodbye)))
+			ss.answer(p, appendFramed(nil, []byte(packetGoodbye)))
 			return
 		case !time.Now().Before(deadline):
 			ss.leave(p, &at)
-			p.answer(appendFramed(nil, []byte(packetNoop)))
+			ss.answer(p, appendFramed(nil, []byte(packetNoop)))
 			return
 		}
 		var b [1]byte
@@ -329,7 +328,7 @@ func (ss *session) deliver(p *poll, at *place, events []byte, last bool) bool {
 	ss.advance(at)
 	ss.mu.Unlock()
 	ss.closePlace(p, at)
-	arrived := p.write(body) && p.linger()
+	arrived := p.write(body) && ss.linger(p)
 	ss.mu.Lock()
 	if ss.sent.poll == p {
 		// Once only: a client that resets every connection would get the same for ever.
@@ -388,10 +387,10 @@ func (p *poll) settle() {
 }
 
 // answer writes an answer that nothing depends on.
-func (p *poll) answer(body []byte) {
+func (ss *session) answer(p *poll, body []byte) {
 	p.settle()
 	if p.write(body) {
-		p.linger()
+		ss.linger(p)
 	}
 }
 
@@ -421,13 +420,19 @@ func (p *poll) write(body []byte) bool {
 
 // linger waits for the client to close its side and reports whether it took the answer: a client that has given up a poll resets
 // the connection on which an answer comes all the same, and one that had it closes in order.
-func (p *poll) linger() bool {
+func (ss *session) linger(p *poll) bool {
 	if c, ok := p.nc.(interface{ CloseWrite() error }); ok {
 		c.CloseWrite()
 	}
-	until := time.Now().Add(lingerTime)
-	for time.Now().Before(until) {
+	s := ss.server
+	for until := time.Now().Add(lingerTime); time.Now().Before(until); {
 		p.nc.SetReadDeadline(until)
+		s.mu.Lock()
+		closed := s.closed
+		s.mu.Unlock()
+		if closed { // and with it every session
+			return true
+		}
 		var b [1]byte
 		switch _, err := p.nc.Read(b[:]); {
 		case err == nil:

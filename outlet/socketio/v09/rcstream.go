@@ -75,7 +75,7 @@ func (ss *session) receive(c carrier, b []byte) bool {
 	// The namespace is there from the first packet on, of whatever type: clients emit before they see the echo of theirs.
 	switch p.typ {
 	case typeDisconnect:
-		ss.change(c, p, func(c *change) { *c = change{} })
+		ss.change(c, p, func(c *change) { *c = change{left: true} })
 	case typeConnect:
 		ss.send(appendPacket(nil, typeConnect, namespace, nil))
 	case typeEvent:
@@ -136,6 +136,7 @@ type change struct {
 	patterns  []string
 	positions bool
 	after     tidings.Position // where to go on from, if the client says so
+	left      bool             // the namespace: nothing is kept
 	errors    [][2]string
 }
 
@@ -193,7 +194,6 @@ func (ss *session) change(by carrier, p packet, edit func(*change)) {
 	// On the goroutine that owns the connection, where the cursor stands still.
 	ss.att.Swap(func() (*edge.Group, edge.Cursor) {
 		old := ss.cursor
-		old.mark()
 		next, place, ok := ss.edit(socket, edit, old.position())
 		ss.ack(p, place.position())
 		if !ok {
@@ -224,7 +224,7 @@ func (ss *session) edit(by carrier, edit func(*change), at tidings.Position) (n 
 	old, ended := ss.set, ss.ended
 	c := change{patterns: old.list(), positions: ss.positions}
 	ss.mu.Unlock()
-	stay := place{hub: s.opt.Hub, floor: at}
+	stay := place{at: at}
 	if ended {
 		return n, stay, false
 	}
@@ -234,13 +234,13 @@ func (ss *session) edit(by carrier, edit func(*change), at tidings.Position) (n 
 		ss.tell(namespace, e[0], e[1])
 	}
 	slices.Sort(c.patterns)
-	if slices.Equal(c.patterns, old.list()) && c.positions == was && c.after.IsZero() {
+	if slices.Equal(c.patterns, old.list()) && c.positions == was && c.after.IsZero() && !c.left {
 		return n, stay, false
 	}
 	n = next{set: s.sets.get(c.patterns), positions: c.positions, moved: !c.after.IsZero()}
 	if n.moved {
 		at = c.after
-	} else if n.set.empty() && !old.empty() {
+	} else if c.left || n.set.empty() && !old.empty() {
 		at = tidings.Position{} // whatever is subscribed to next begins then
 	}
 	p, err := ss.subscribe(by, n.set, at, n.positions)

@@ -153,6 +153,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	for p := range s.polls {
+		p.wake()
 		s.mu.Unlock()
 		<-p.gone
 		s.mu.Lock()

@@ -201,7 +201,7 @@ func (ss *session) tick(now uint32) uint32 {
 	if ss.asked != 0 && heard >= ss.asked {
 		ss.asked = 0
 	}
-	asked, ws, att := ss.asked, ss.ws, ss.att
+	asked, ws := ss.asked, ss.ws
 	if asked == 0 {
 		ss.asked = now
 	}
@@ -214,11 +214,6 @@ func (ss *session) tick(now uint32) uint32 {
 		return now + beat
 	}
 	ws.Write(heartbeatFrame)
-	// The place looks at the head of the log now and then, so that one that nothing comes by does not stay far behind it.
-	att.Swap(func() (*edge.Group, edge.Cursor) {
-		ss.cursor.mark()
-		return nil, nil
-	})
 	if asked != 0 {
 		return min(now+beat, asked+timeout)
 	}
@@ -246,10 +241,8 @@ func (ss *session) spend() (open, tooMany bool) {
 // subscribe opens a place for the set behind the position; zero is now.
 func (ss *session) subscribe(c carrier, set *set, after tidings.Position, positions bool) (place, error) {
 	s := ss.server
-	p := place{hub: s.opt.Hub}
 	if set.empty() {
-		p.floor = after
-		return p, nil
+		return place{at: after}, nil
 	}
 	if after.IsZero() {
 		after = s.opt.Hub.Head()
@@ -263,6 +256,5 @@ func (ss *session) subscribe(c carrier, set *set, after tidings.Position, positi
 			return &pollGroup{waker: &s.waker}
 		},
 	})
-	p.sub = sub
-	return p, err
+	return place{sub: sub}, err
 }

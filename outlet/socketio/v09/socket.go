@@ -65,7 +65,7 @@ func (h *handler) begin(c *websocket.Conn) {
 	}
 	ss.ws = c
 	c.Write(connectFrame)
-	ss.cursor = &cursor{place{hub: ss.server.opt.Hub}}
+	ss.cursor = new(cursor)
 	ss.att = c.Edge().Attach(ss.server.idle, ss.cursor)
 }
 
