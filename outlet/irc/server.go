@@ -60,7 +60,7 @@ const DefaultBot = "rc-pmtpa"
 // Limits of one connection.
 const (
 	maxChannels = 2000
-	maxPending  = 16 << 10 // bytes of commands that wait for one that takes long
+	maxPending  = 64 << 10 // bytes of commands that wait for one that takes long: 2000 JOINs
 	maxHistory  = 200      // messages in the answer to one CHATHISTORY
 	maxList     = 10_000   // channels in the answer to one LIST
 	burst       = 5000     // lines at once: a client joins its channels one by one
