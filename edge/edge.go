@@ -85,8 +85,11 @@ type Edge struct {
 	cancel context.CancelFunc
 	ctx    context.Context
 
+	// adding is held for reading while a connection is added, so that Shutdown finds each that Add has taken.
+	adding sync.RWMutex
+	ended  atomic.Bool
+
 	mu      sync.Mutex
-	ended   bool
 	gconns  map[*Conn]struct{}
 	drained *sync.Cond
 
@@ -143,10 +146,9 @@ func New(o Options) (*Edge, error) {
 // Add takes over nc, whose handshake is done. input is what the peer has sent beyond the handshake. The connection
 // begins with no cursor: Attach gives it one. On an error nc is left open.
 func (e *Edge) Add(nc net.Conn, input []byte, p *Protocol) (*Conn, error) {
-	e.mu.Lock()
-	ended := e.ended
-	e.mu.Unlock()
-	if ended {
+	e.adding.RLock()
+	defer e.adding.RUnlock()
+	if e.ended.Load() {
 		return nil, ErrEnded
 	}
 	c := &Conn{edge: e, proto: p}
@@ -200,8 +202,10 @@ func (e *Edge) gone() {
 // Shutdown lets every connection write up to the end of its cursors, says goodbye and closes it. When ctx ends first,
 // the rest are closed as they are. It returns when no connection is open and every goroutine has ended.
 func (e *Edge) Shutdown(ctx context.Context) error {
+	e.adding.Lock()
+	e.ended.Store(true)
+	e.adding.Unlock()
 	e.mu.Lock()
-	e.ended = true
 	gconns := make([]*Conn, 0, len(e.gconns))
 	for c := range e.gconns {
 		gconns = append(gconns, c)

@@ -26,9 +26,6 @@ func (e *Edge) adoptGo(c *Conn, nc net.Conn, input []byte) error {
 	c.gc = g
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.ended {
-		return ErrEnded
-	}
 	e.gconns[c] = struct{}{}
 	g.post(func() { c.input(input) })
 	e.wg.Go(g.reading)

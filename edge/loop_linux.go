@@ -39,6 +39,7 @@ type loop struct {
 	parts   []*groupPart
 	asleep  bool
 	stopped bool
+	exited  bool // run has returned: every connection is closed
 
 	start    time.Time
 	now      int64   // seconds since start
@@ -114,6 +115,11 @@ func (e *Edge) adopt(c *Conn, nc net.Conn, input []byte) error {
 // post runs f on the loop's goroutine.
 func (l *loop) post(f func()) {
 	l.mu.Lock()
+	if l.exited {
+		l.mu.Unlock()
+		f() // it finds its connection closed and releases what it holds
+		return
+	}
 	l.inbox = append(l.inbox, f)
 	l.signal()
 }
@@ -150,7 +156,15 @@ func (l *loop) run() {
 			}
 		}
 		unix.Close(l.epfd)
+		l.mu.Lock()
+		l.exited = true
+		inbox := l.inbox
+		l.inbox = nil
 		unix.Close(l.wakefd)
+		l.mu.Unlock()
+		for _, f := range inbox {
+			f()
+		}
 	}()
 	for {
 		timeout := l.untilTick()

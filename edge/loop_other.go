@@ -17,11 +17,11 @@ func (e *Edge) startLoops() error { return nil }
 func (e *Edge) adopt(c *Conn, nc net.Conn, input []byte) error {
 	return e.adoptGo(c, nc, input)
 }
-func (l *loop) post(func())                      {}
-func (l *loop) wakePart(*groupPart)              {}
-func (l *loop) fetched(*Attachment)              {}
-func (l *loop) drain()                           {}
-func (l *loop) stop()                            {}
-func (c *Conn) write(p []byte) int               { return c.gc.write(p) }
-func (c *Conn) fetch(a *Attachment)              { c.gc.fetch(a) }
-func (c *Conn) closeSocket()                     { c.gc.close() }
+func (l *loop) post(func())         {}
+func (l *loop) wakePart(*groupPart) {}
+func (l *loop) fetched(*Attachment) {}
+func (l *loop) drain()              {}
+func (l *loop) stop()               {}
+func (c *Conn) write(p []byte) int  { return c.gc.write(p) }
+func (c *Conn) fetch(a *Attachment) { c.gc.fetch(a) }
+func (c *Conn) closeSocket()        { c.gc.close() }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"time"
 
 	"tidings"
 )
@@ -81,12 +82,14 @@ func (h *Hub) Before(ctx context.Context, q Query, actor tidings.Actor, before t
 }
 
 // last returns what backwards asks for in order to find the last max events.
-func last(max int) func([]*Item) ([]*Item, bool) {
-	return func(items []*Item) ([]*Item, bool) {
-		if len(items) >= max {
-			return items[len(items)-max:], true
+func last(max int) func(part []*Item) ([]*Item, bool) {
+	var found []*Item
+	return func(part []*Item) ([]*Item, bool) {
+		found = append(part, found...)
+		if len(found) >= max {
+			return found[len(found)-max:], true
 		}
-		return items, false
+		return found, false
 	}
 }
 
@@ -96,28 +99,26 @@ func (h *Hub) Item(ctx context.Context, topic tidings.Topic, actor tidings.Actor
 	if err := h.mayRead(q, actor); err != nil {
 		return nil, err
 	}
-	newest := func(items []*Item) ([]*Item, bool) {
-		for i := len(items) - 1; i >= 0; i-- {
-			if items[i].ItemID() == id {
-				return items[i : i+1], true
+	newest := func(part []*Item) ([]*Item, bool) {
+		for i := len(part) - 1; i >= 0; i-- {
+			if part[i].ItemID() == id {
+				return part[i : i+1], true
 			}
 		}
 		return nil, false
 	}
-	var found []*Item
 	head := h.Head()
+	var begin tidings.Position
 	if p, err := tidings.ParsePosition(id); err == nil && p.Epoch == head.Epoch && 0 < p.Offset && p.Offset <= head.Offset {
 		// An item named by its position has no version before it.
-		p.Offset--
-		items, _, err := h.between(ctx, q, actor, p, head)
-		if err != nil {
-			return nil, err
-		}
-		found, _ = newest(items)
+		begin = tidings.Position{Epoch: p.Epoch, Offset: p.Offset - 1}
 	}
-	if found == nil {
-		var err error
-		if found, err = h.backwards(ctx, q, actor, head, 16, newest); err != nil {
+	found, err := h.search(ctx, q, actor, begin, head, 16, newest)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 && begin.Offset > 0 { // an ID that looks like a position
+		if found, err = h.search(ctx, q, actor, tidings.Position{}, begin, 16, newest); err != nil {
 			return nil, err
 		}
 	}
@@ -127,35 +128,56 @@ func (h *Hub) Item(ctx context.Context, topic tidings.Topic, actor tidings.Actor
 	return found[0], nil
 }
 
-// backwards reads growing windows of offsets that end at head until enough finds what it wants in what they hold.
-func (h *Hub) backwards(ctx context.Context, q Query, actor tidings.Actor, head tidings.Position, window uint64, enough func([]*Item) ([]*Item, bool)) ([]*Item, error) {
+// Bounds of a search from the head backwards.
+const (
+	maxWindow    = 1 << 16 // offsets of the log that are read forwards at once
+	searchEvents = 200_000 // of the topics in question that are looked at
+	searchTime   = 3 * time.Second
+)
+
+func (h *Hub) backwards(ctx context.Context, q Query, actor tidings.Actor, head tidings.Position, window uint64, enough func(part []*Item) ([]*Item, bool)) ([]*Item, error) {
 	if err := h.mayRead(q, actor); err != nil {
 		return nil, err
 	}
-	var found []*Item // from the window's beginning to head
+	return h.search(ctx, q, actor, tidings.Position{}, head, window, enough)
+}
+
+// search reads windows of offsets, each before the last one, from head back to begin until enough, which is given what
+// matches in each, has found what it wants; it returns what enough last returned. A search that has looked at its share
+// of the log returns what it has, or an error of kind ErrUnavailable if that is nothing.
+func (h *Hub) search(ctx context.Context, q Query, actor tidings.Actor, begin, head tidings.Position, window uint64, enough func(part []*Item) ([]*Item, bool)) ([]*Item, error) {
+	deadline := time.Now().Add(searchTime)
+	looked := 0
 	end := head
-	for window = max(window, 16) * 2; ; window *= 4 {
+	for window = max(window, 16) * 2; ; window = min(window*3, maxWindow) {
 		from := tidings.Position{Epoch: head.Epoch}
-		if window < head.Offset {
-			from.Offset = head.Offset - window
+		if window < end.Offset {
+			from.Offset = end.Offset - window
 		}
 		oldest := h.log.Oldest()
-		from.Offset = max(from.Offset, oldest.Offset)
-		part, begin, err := h.between(ctx, q, actor, from, end)
+		from.Offset = max(from.Offset, oldest.Offset, begin.Offset)
+		part, complete, n, err := h.between(ctx, q, actor, from, end)
 		if err != nil {
 			return nil, err
 		}
-		found = append(part, found...)
-		if items, ok := enough(found); ok || begin.Offset > from.Offset || from.Offset <= oldest.Offset || from.Offset == 0 {
+		looked += n
+		items, ok := enough(part)
+		if ok || complete.Offset > from.Offset || from.Offset <= max(oldest.Offset, begin.Offset) {
 			return items, nil
+		}
+		if looked > searchEvents || time.Now().After(deadline) {
+			if len(items) > 0 {
+				return items, nil
+			}
+			return nil, tidings.Errorf(tidings.ErrUnavailable, "the last %d events searched hold none that match, and older ones were not looked at: name a narrower topic, or go forwards with since=", looked)
 		}
 		end = from
 	}
 }
 
-// between returns the matching events after from up to end, and where they begin to be complete: behind from if some
-// were removed.
-func (h *Hub) between(ctx context.Context, q Query, actor tidings.Actor, from, end tidings.Position) (items []*Item, begin tidings.Position, err error) {
+// between returns the matching events after from up to end, where they begin to be complete, which is behind from if some
+// were removed, and how many it has looked at.
+func (h *Hub) between(ctx context.Context, q Query, actor tidings.Actor, from, end tidings.Position) (items []*Item, begin tidings.Position, looked int, err error) {
 	begin = from
 	for from.Offset < end.Offset {
 		evs, next, err := h.log.Read(ctx, from, q.Patterns, dispatchBatch)
@@ -165,8 +187,9 @@ func (h *Hub) between(ctx context.Context, q Query, actor tidings.Actor, from, e
 			continue
 		}
 		if err != nil {
-			return nil, begin, err
+			return nil, begin, looked, err
 		}
+		looked += len(evs)
 		for i := range evs {
 			it := &Item{Event: &evs[i], decode: h.opt.Decode}
 			if it.Position.Offset <= end.Offset && !q.filtered(it) && h.access.May(actor, tidings.ReadAction, it.Topic) == nil {
@@ -178,5 +201,5 @@ func (h *Hub) between(ctx context.Context, q Query, actor tidings.Actor, from, e
 		}
 		from = next
 	}
-	return items, begin, nil
+	return items, begin, looked, nil
 }

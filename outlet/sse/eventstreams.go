@@ -40,11 +40,11 @@ func (s *Server) ServeStream(w http.ResponseWriter, r *http.Request) {
 	}
 	epoch := s.Hub.Head().Epoch
 	typ, proto := TypeSSE, eventStream
-	var form hub.Form = streamForm{epoch, s.Retry}
-	start := appendRetry([]byte(":ok\n\n"), s.Retry)
+	sseForm := streamForm{epoch, s.Retry}
+	var form hub.Form = sseForm
 	accept := r.Header.Get("Accept")
 	if strings.HasPrefix(accept, "application/json") || strings.HasPrefix(accept, TypeNDJSON) {
-		typ, proto, form, start = "application/json", jsonLines, streamLines{}, []byte("\n")
+		typ, proto, form = "application/json", jsonLines, streamLines{}
 	}
 	if accept != "" {
 		typ += "; charset=utf-8" // as EventStreams: not where the client says nothing of what it takes
@@ -54,6 +54,10 @@ func (s *Server) ServeStream(w http.ResponseWriter, r *http.Request) {
 		req.After, err = s.streamStart(r)
 	}
 	if err == nil {
+		start := []byte("\n")
+		if form == sseForm {
+			start = s.head(sseForm.appendID(nil, req.After.Offset))
+		}
 		w.Header().Set("Content-Type", typ)
 		if err = s.stream(w, r, req, start, proto); err == nil {
 			return

@@ -33,7 +33,8 @@ type Server struct {
 
 // The protocols of the edge connections.
 var (
-	eventStream = &edge.Protocol{Name: "sse", Keepalive: []byte(":\n\n")}
+	// The keepalive is a comment without the blank line that would end a message: some clients take that for an empty one.
+	eventStream = &edge.Protocol{Name: "sse", Keepalive: []byte(":\n")}
 	jsonLines   = &edge.Protocol{Name: "ndjson", Keepalive: []byte("\n")}
 )
 
@@ -72,15 +73,19 @@ func (s *Server) ServeSubscribe(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, topics []string, ndjson bool, form hub.Form) {
-	typ, proto, start := TypeSSE+"; charset=utf-8", eventStream, appendRetry([]byte(":ok\n\n"), s.Retry)
+	typ, proto := TypeSSE+"; charset=utf-8", eventStream
 	if ndjson {
-		typ, proto, start, form = TypeNDJSON, jsonLines, nil, ndjsonForm{}
+		typ, proto, form = TypeNDJSON, jsonLines, ndjsonForm{}
 	}
 	req, err := s.request(r, topics, form)
 	if err == nil {
 		req.After, err = outlet.After(r.Context(), s.Hub, r, s.Hub.Head())
 	}
 	if err == nil {
+		var start []byte
+		if !ndjson {
+			start = s.head(req.After.AppendText(nil))
+		}
 		w.Header().Set("Content-Type", typ)
 		err = s.stream(w, r, req, start, proto)
 	}
@@ -88,6 +93,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, topics []string, 
 		w.Header().Del("Content-Type")
 		problem.Write(w, r, err)
 	}
+}
+
+// head returns the beginning of an event stream: the comment with which EventStreams begins, and a message without data,
+// which is no event to a client but gives it a reconnection time and an id. So one that loses the connection before the
+// first event resumes exactly, too.
+func (s *Server) head(id []byte) []byte {
+	b := append([]byte(":ok\n\nid: "), id...)
+	return appendRetry(append(b, '\n'), s.Retry)
 }
 
 // request returns a subscription's request but for its start.

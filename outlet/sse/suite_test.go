@@ -133,9 +133,9 @@ func (s *web) Open(r outlettest.Request) (outlettest.Conn, error) {
 		nc.Close()
 		return nil, fmt.Errorf("the stream begins with %v, %v; want a comment", e, err)
 	}
-	if e, err := c.fields(); err != nil || len(e) != 1 || e["retry"] == "" {
+	if e, err := c.fields(); err != nil || len(e) != 2 || e["retry"] == "" || e["id"] == "" {
 		nc.Close()
-		return nil, fmt.Errorf("the stream goes on with %v, %v; want a retry", e, err)
+		return nil, fmt.Errorf("the stream goes on with %v, %v; want an id and a retry", e, err)
 	}
 	return c, nil
 }
