@@ -33,7 +33,7 @@ var importTable = []importRow{
 	{"journal", []string{""}, "any"},
 	{"access", []string{""}, "any"},
 	{"recentchange", []string{""}, "any"},
-	{"config", []string{"", "recentchange"}, "any"},
+	{"config", []string{"", "irc", "recentchange"}, "any"},
 
 	{"hub/hubtest", []string{"", "access", "hub"}, "any"},
 	{"hub/expression", []string{"", "hub"}, "any"},

@@ -30,6 +30,7 @@ type Config struct {
 
 	HTTP      HTTP               `toml:"http"`
 	UDP       UDP                `toml:"udp"`
+	IRC       IRC                `toml:"irc"`
 	Demo      Demo               `toml:"demo"`
 	Limits    Limits             `toml:"limits"`
 	Access    Access             `toml:"access"`
@@ -63,6 +64,20 @@ type UDP struct {
 	UnsafePlaintext bool     `toml:"unsafe_plaintext"`
 	Allow           []string `toml:"allow"` // CIDR prefixes of the senders that are heard
 	ReceiveBuffer   Size     `toml:"receive_buffer"`
+}
+
+// IRC is the section [irc].
+type IRC struct {
+	Addr                     string              `toml:"addr"`
+	TLSCert                  string              `toml:"tls_cert"`
+	TLSKey                   string              `toml:"tls_key"`
+	UnsafePlaintext          bool                `toml:"unsafe_plaintext"`
+	ServerName               string              `toml:"server_name"` // empty: the domain
+	Network                  string              `toml:"network"`
+	Bot                      string              `toml:"bot"`                         // the nick that says the changes
+	Motd                     string              `toml:"motd"`                        // empty: a short help
+	MaxConnectionsPerAddress int                 `toml:"max_connections_per_address"` // 0: no limit; loopback has none
+	Channels                 map[string][]string `toml:"channels"`                    // patterns by channel, beside those that topics have
 }
 
 // Demo is the section [demo].
@@ -117,6 +132,13 @@ func Defaults() Config {
 			Addr:          "127.0.0.1:4455",
 			Allow:         []string{"127.0.0.0/8", "::1/128"},
 			ReceiveBuffer: 32 << 20,
+		},
+		IRC: IRC{
+			Addr:                     "127.0.0.1:6667",
+			Network:                  "Tidings",
+			Bot:                      "rc-pmtpa",
+			MaxConnectionsPerAddress: 256,
+			Channels:                 map[string][]string{},
 		},
 		Demo:      Demo{Rate: 5},
 		Limits:    Limits{FeedTail: 4 << 20, FeedTails: 64 << 20, Patterns: 100, RCStream: 10},

@@ -153,7 +153,8 @@ func TestEnvironment(t *testing.T) {
 	values := map[string]string{ // by kind of field; each differs from any default
 		"string": "from-environment", "bool": "true", "int": "77", "float64": "7.5",
 		"config.Duration": "77s", "config.Size": "77KiB", "[]string": "one, two",
-		"[]config.Retention": `[{prefix = "/env", age = "1d"}]`, "recentchange.Wikis": `{x = {server_name = "env"}}`,
+		"map[string][]string": `{"#env" = ["/env"]}`,
+		"[]config.Retention":  `[{prefix = "/env", age = "1d"}]`, "recentchange.Wikis": `{x = {server_name = "env"}}`,
 	}
 	c := Defaults()
 	for _, f := range c.fields() {
@@ -253,6 +254,24 @@ func TestValidate(t *testing.T) {
 		{"udp allow", func(c *Config) { c.UDP.Allow = []string{"10.0.0.1"} }, `udp.allow has "10.0.0.1", which is not a prefix`},
 		{"udp allows nobody", func(c *Config) { c.UDP.Allow = nil }, "udp.allow is empty"},
 		{"udp buffer", func(c *Config) { c.UDP.ReceiveBuffer = 1 }, "udp.receive_buffer is 1: want 64KiB to 1GiB"},
+		{"irc off", func(c *Config) { c.IRC.Addr = Off }, ""},
+		{"irc public", func(c *Config) { c.IRC.Addr = ":6667" }, "unsafe_plaintext = true in [irc]"},
+		{"irc public with TLS", func(c *Config) { c.IRC.Addr, c.IRC.TLSCert, c.IRC.TLSKey = ":6697", "c", "k" }, ""},
+		{"irc certificate alone", func(c *Config) { c.IRC.TLSCert = "c" }, "irc.tls_cert and irc.tls_key go together"},
+		{"irc server name", func(c *Config) { c.IRC.ServerName = "a b" }, `irc.server_name is "a b"`},
+		{"irc network", func(c *Config) { c.IRC.Network = "" }, `irc.network is ""`},
+		{"irc bot", func(c *Config) { c.IRC.Bot = "a b" }, `irc.bot is "a b": want a nick`},
+		{"irc motd", func(c *Config) { c.IRC.Motd = strings.Repeat("x", 20000) }, "irc.motd has 20000 bytes"},
+		{"irc connections", func(c *Config) { c.IRC.MaxConnectionsPerAddress = -1 }, "irc.max_connections_per_address is -1"},
+		{"irc channel", func(c *Config) { c.IRC.Channels = map[string][]string{"#a": {"/a", "/b/**"}} }, ""},
+		{"irc channel without #", func(c *Config) { c.IRC.Channels = map[string][]string{"a": {"/a"}} }, `irc.channels has "a": want #`},
+		{"irc channel twice", func(c *Config) { c.IRC.Channels = map[string][]string{"#a": {"/a"}, "#A": {"/a"}} }, "irc.channels has #A and #a"},
+		{"irc channel of nothing", func(c *Config) { c.IRC.Channels = map[string][]string{"#a": {}} }, "irc.channels has no topic for #a"},
+		{"irc channel of no topic", func(c *Config) { c.IRC.Channels = map[string][]string{"#a": {"a"}} }, `irc.channels has for #a a malformed pattern "a"`},
+		{"irc channel of a wiki", func(c *Config) { c.Wikis = recentchange.Wikis{"x": {IRCChannel: "#a b"}} }, `wikis.x.irc_channel is "#a b"`},
+		{"irc channel of a wiki again", func(c *Config) {
+			c.Wikis, c.IRC.Channels = recentchange.Wikis{"x": {IRCChannel: "#a"}}, map[string][]string{"#A": {"/a"}}
+		}, "irc.channels has #A, which is the irc_channel of wikis.x"},
 		{"demo rate", func(c *Config) { c.Demo.Rate = 2e6 }, "demo.rate is 2e+06"},
 		{"demo that shows nothing", func(c *Config) { c.Demo = Demo{Enabled: true} }, "demo.rate is 0, so there would be no demo"},
 

@@ -42,7 +42,7 @@ func (c *Config) parseFile(name string, data []byte) error {
 	// The decoder fills the elements of lists and tables that are there, so that a rule of the file would inherit from one
 	// of the defaults.
 	defaults := *c
-	c.Retention, c.Wikis, c.HTTP.CORSOrigins, c.UDP.Allow, c.Access.Private = nil, nil, nil, nil, nil
+	c.Retention, c.Wikis, c.HTTP.CORSOrigins, c.UDP.Allow, c.Access.Private, c.IRC.Channels = nil, nil, nil, nil, nil, nil
 	md, err := toml.NewDecoder(bytes.NewReader(data)).Decode(c)
 	if err != nil {
 		return fileError(name, err)
@@ -58,6 +58,9 @@ func (c *Config) parseFile(name string, data []byte) error {
 	}
 	if c.UDP.Allow == nil {
 		c.UDP.Allow = defaults.UDP.Allow
+	}
+	if c.IRC.Channels == nil {
+		c.IRC.Channels = defaults.IRC.Channels
 	}
 	if c.Access.Private == nil {
 		c.Access.Private = defaults.Access.Private

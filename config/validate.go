@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"net/netip"
@@ -11,8 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"tidings"
+	"tidings/irc"
 )
 
 // Validate reports what is wrong with the values, all of it, one sentence a line, each beginning with the key; nil if
@@ -58,6 +61,27 @@ func (c Config) Validate() error {
 		v.bad("udp.allow", "is empty, so nobody would be heard: name the senders, or set udp.addr to off")
 	}
 	v.size("udp.receive_buffer", c.UDP.ReceiveBuffer, 64<<10, 1<<30)
+	i := c.IRC
+	v.listener("irc", i.Addr, i.TLSCert != "", i.UnsafePlaintext)
+	if (i.TLSCert == "") != (i.TLSKey == "") {
+		v.bad("irc.tls_cert", "and irc.tls_key go together: set both or none")
+	}
+	if i.ServerName != "" {
+		v.domain("irc.server_name", i.ServerName)
+	}
+	if i.Network == "" || strings.ContainsFunc(i.Network, unicode.IsControl) || len(i.Network) > 64 {
+		v.bad("irc.network", "is %q: want a name of 1 to 64 bytes", i.Network)
+	}
+	if !irc.ValidNick(i.Bot) {
+		v.bad("irc.bot", "is %q: want a nick of 1 to %d letters, digits and hyphens", i.Bot, irc.MaxNick)
+	}
+	if len(i.Motd) > 16<<10 {
+		v.bad("irc.motd", "has %d bytes and may have %d", len(i.Motd), 16<<10)
+	}
+	v.count("irc.max_connections_per_address", i.MaxConnectionsPerAddress, 0, math.MaxInt32)
+	if _, err := c.IRCChannels(); err != nil {
+		v.errs = append(v.errs, err)
+	}
 	v.rate("demo.rate", c.Demo.Rate)
 	if c.Demo.Enabled && c.Demo.Rate == 0 {
 		v.bad("demo.rate", "is 0, so there would be no demo: give it a rate, or set demo.enabled to false")
@@ -109,6 +133,42 @@ func (c Config) PrivatePatterns() ([]tidings.Pattern, error) {
 		ps = append(ps, p)
 	}
 	return ps, nil
+}
+
+// IRCChannels returns irc.channels with their patterns; Validate says beforehand whether it can.
+func (c Config) IRCChannels() (map[string][]tidings.Pattern, error) {
+	var v checker
+	channels := map[string][]tidings.Pattern{}
+	folded := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(c.IRC.Channels)) {
+		if !irc.ValidChannel(name) {
+			v.bad("irc.channels", "has %q: want # and a name without blanks and commas, such as #news", name)
+		}
+		if other, ok := folded[irc.Fold(name)]; ok {
+			v.bad("irc.channels", "has %s and %s, which are one channel: case is not told apart", other, name)
+		}
+		folded[irc.Fold(name)] = name
+		if len(c.IRC.Channels[name]) == 0 {
+			v.bad("irc.channels", "has no topic for %s", name)
+		}
+		for _, s := range c.IRC.Channels[name] {
+			p, err := tidings.ParsePattern(s)
+			if err != nil {
+				v.bad("irc.channels", "has for %s a malformed %v", name, err)
+			}
+			channels[name] = append(channels[name], p)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.Wikis)) {
+		name := c.Wikis[id].IRCChannel
+		if name != "" && !irc.ValidChannel(name) {
+			v.bad("wikis."+id+".irc_channel", "is %q: want # and a name without blanks and commas, such as #en.wikipedia", name)
+		}
+		if other, ok := folded[irc.Fold(name)]; ok {
+			v.bad("irc.channels", "has %s, which is the irc_channel of wikis.%s", other, id)
+		}
+	}
+	return channels, errors.Join(v.errs...)
 }
 
 // AllowPrefixes returns udp.allow as prefixes; Validate says beforehand whether it can.
