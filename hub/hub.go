@@ -21,6 +21,8 @@ import (
 // Log is what the hub reads; package journal has the implementations and documents the methods.
 type Log interface {
 	Read(ctx context.Context, after tidings.Position, patterns []tidings.Pattern, max int) ([]tidings.Event, tidings.Position, error)
+	// ReadKept is Read without its GapError for what retention has removed.
+	ReadKept(ctx context.Context, after tidings.Position, patterns []tidings.Pattern, max int) ([]tidings.Event, tidings.Position, error)
 	Head() tidings.Position
 	Oldest() tidings.Position
 	At(ctx context.Context, t time.Time) (tidings.Position, error)

@@ -418,6 +418,40 @@ func TestGap(t *testing.T) {
 	}
 }
 
+// TestGapKeepsWhatIsKept: where rules of retention differ, a reader of all topics is told of the gap and gets what is kept
+// before its end.
+func TestGapKeepsWhatIsKept(t *testing.T) {
+	w := newWorld(t, journal.Options{TrimInterval: -1, Retention: []journal.Retention{{Prefix: "/brief", Age: time.Minute}}}, hub.Options{})
+	start := w.h.Head()
+	for _, topic := range []string{"/brief", "/kept", "/brief", "/kept", "/brief", "/kept"} {
+		w.publish(topic, topic)
+	}
+	w.drain()
+	if _, err := w.j.Trim(context.Background(), time.Now().Add(2*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	w.publish("/brief", "/brief")
+	w.drain()
+	const want = "gap 1\n2 /kept\n4 /kept\n6 /kept\n7 /brief\n"
+	if got := read(w.subscribe(start, query("/**"), tidings.Actor{}), all); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for cutAt := range len(want) {
+		s := w.subscribe(start, query("/*"), tidings.Actor{})
+		first := true
+		got := read(s, func(n int) int {
+			if first {
+				first = false
+				return min(n, cutAt)
+			}
+			return min(n, 9)
+		})
+		if strings.TrimPrefix(got, "gap 1\n") != strings.TrimPrefix(want, "gap 1\n") {
+			t.Errorf("cut at %d: got %q", cutAt, got)
+		}
+	}
+}
+
 func TestRecheckEndsSubscriptions(t *testing.T) {
 	w := newWorld(t, journal.Options{}, hub.Options{})
 	w.rights.private["/secret"] = []string{"alice", "bob"}

@@ -38,6 +38,7 @@ type catchUp struct {
 	buf  []byte // encoded and not yet given out
 	ends []entry
 	pos  tidings.Position // complete up to here once buf has been given out
+	told uint64           // offset in the log up to which the reader knows that events are missing
 }
 
 // Bounds of one Fetch.
@@ -169,9 +170,14 @@ func (s *Subscription) Fetch(ctx context.Context) {
 			continue
 		}
 		limit := h.pos.Load() // what lies behind comes through the feed
-		evs, next, err := h.log.Read(ctx, s.pos, f.query.Patterns, fetchEvents)
+		read := h.log.Read
+		if s.pos.Epoch == h.epoch && s.pos.Offset < cu.told {
+			read = h.log.ReadKept
+		}
+		evs, next, err := read(ctx, s.pos, f.query.Patterns, fetchEvents)
 		if gap, ok := asGap(err); ok {
 			h.gaps.Add(1)
+			gap = s.gapBefore(ctx, gap)
 			cu.buf = f.form.AppendGap(nil, gap)
 			cu.pos = gap.Oldest
 			cu.ends = []entry{{end: len(cu.buf), offset: gap.Oldest.Offset}}
@@ -220,6 +226,22 @@ func (s *Subscription) Fetch(ctx context.Context) {
 		}
 		s.pos = next
 	}
+}
+
+// gapBefore returns the gap as the reader is told of it. Where rules of retention differ, events of some of its topics are
+// kept that lie before the gap's Oldest: the reader goes on from the first of them, and is not told again of what is
+// missing between.
+func (s *Subscription) gapBefore(ctx context.Context, gap *tidings.GapError) *tidings.GapError {
+	h := s.feed.hub
+	if gap.Asked.Epoch != h.epoch || gap.Asked.Offset >= gap.Oldest.Offset {
+		return gap
+	}
+	evs, _, err := h.log.ReadKept(ctx, gap.Asked, s.feed.query.Patterns, 1)
+	if err != nil || len(evs) == 0 || evs[0].Position.Offset > gap.Oldest.Offset {
+		return gap
+	}
+	s.catchUp.told = gap.Oldest.Offset
+	return &tidings.GapError{Asked: gap.Asked, Oldest: tidings.Position{Epoch: h.epoch, Offset: evs[0].Position.Offset - 1}}
 }
 
 // Goodbye returns what tells the reader that the server stops.

@@ -28,6 +28,11 @@ type Journal interface {
 	// is of another epoch, or if it lies after the head.
 	Read(ctx context.Context, after tidings.Position, patterns []tidings.Pattern, max int) ([]tidings.Event, tidings.Position, error)
 
+	// ReadKept is Read without its GapError for events that retention has removed: it returns what is kept. Where rules
+	// of retention differ between the topics that the patterns match, events are kept before a GapError's Oldest; a
+	// reader that was told of the gap gets them so, up to Oldest, and uses Read from there on.
+	ReadKept(ctx context.Context, after tidings.Position, patterns []tidings.Pattern, max int) ([]tidings.Event, tidings.Position, error)
+
 	// Head returns the position of the last durable event. In an empty journal its Offset is 0 or that of the last
 	// event that was removed.
 	Head() tidings.Position
