@@ -39,6 +39,10 @@ func (s *server) routes() http.Handler {
 			plain(w, http.StatusServiceUnavailable, "not ready")
 			return
 		}
+		if err := s.refusing.Load(); err != nil {
+			plain(w, http.StatusServiceUnavailable, "the journal takes no events: "+(*err).Error())
+			return
+		}
 		plain(w, http.StatusOK, "ready")
 	})
 	mux.Handle("GET /metrics", s.metrics())

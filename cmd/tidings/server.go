@@ -24,6 +24,7 @@ import (
 	"tidings/internal/drops"
 	"tidings/journal"
 	"tidings/outlet/feeds"
+	"tidings/outlet/irc"
 	"tidings/outlet/socketio/v09"
 	"tidings/outlet/sse"
 	"tidings/recentchange"
@@ -52,14 +53,17 @@ type server struct {
 	publish *sourcehttp.Server
 	udp     *mediawiki.UDP
 
-	listener *edge.Listener
-	http     *http.Server
+	listener    *edge.Listener
+	http        *http.Server
+	irc         *irc.Server
+	ircListener *edge.Listener
 
 	stopSources context.CancelFunc
 	sources     sync.WaitGroup
 	serving     sync.WaitGroup
 	failed      chan error // of a part that cannot go on
 	ready       atomic.Bool
+	refusing    atomic.Pointer[error] // why the journal takes no events, if it does not
 }
 
 // Deadlines of the steps of a shutdown: together less than the 10 s after which container runtimes kill.
@@ -112,7 +116,7 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 
 	s.stream = &sse.Server{Hub: s.hub, Edge: s.edge, Authenticate: s.authenticate, Retry: time.Duration(cfg.HTTP.Retry), MaxPatterns: cfg.Limits.Patterns}
 	s.lists = &feeds.Server{Hub: s.hub, Authenticate: s.authenticate}
-	s.publish = &sourcehttp.Server{Append: j.Append, Read: j.Read, Policy: s.policy, MaxBody: int64(cfg.HTTP.MaxBody), Rate: cfg.HTTP.PublishRate, Log: log}
+	s.publish = &sourcehttp.Server{Append: s.append, Read: j.Read, Policy: s.policy, MaxBody: int64(cfg.HTTP.MaxBody), Rate: cfg.HTTP.PublishRate, Log: log}
 	s.rc = v09.New(v09.Options{Hub: s.hub, Edge: s.edge, Authenticate: s.authenticate, Origins: cfg.HTTP.CORSOrigins, MaxPatterns: cfg.Limits.RCStream,
 		Queued: func() uint64 { return j.Head().Offset - s.hub.Head().Offset }, Log: log})
 	undo = append(undo, func() { s.rc.Shutdown(canceled()) })
@@ -127,11 +131,15 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 	if err := s.listenUDP(sources); err != nil {
 		return nil, err
 	}
+	if err := s.listenIRC(); err != nil {
+		return nil, err
+	}
+	undo = append(undo, s.closeIRC)
 	if err := s.listenHTTP(); err != nil {
 		return nil, err
 	}
 	if cfg.Demo.Enabled {
-		s.sources.Go(func() { s.fail("the demo source", demo.Run(sources, cfg.Demo.Rate, j.Append)) })
+		s.sources.Go(func() { s.fail("the demo source", demo.Run(sources, cfg.Demo.Rate, s.append)) })
 	}
 	s.ready.Store(true)
 	return s, nil
@@ -196,7 +204,7 @@ func (s *server) listenUDP(ctx context.Context) (err error) {
 	}
 	s.udp, err = mediawiki.Listen(mediawiki.Config{
 		Addr: s.cfg.UDP.Addr, Allow: allow, ReceiveBuffer: int(s.cfg.UDP.ReceiveBuffer), Wikis: s.cfg.Wikis,
-		Append: s.journal.Append, Log: s.log,
+		Append: s.append, Log: s.log,
 	})
 	if err != nil {
 		return withHint(err, "another program has the port: stop it, or name another one with --udp ADDR (--udp off for none)")
@@ -261,6 +269,9 @@ func (s *server) readyLine() string {
 	if s.udp != nil {
 		fmt.Fprintf(&b, " udp=%s", s.udp.Addr())
 	}
+	if s.ircListener != nil {
+		fmt.Fprintf(&b, " irc=%s", s.ircListener.Addr())
+	}
 	store := "data=" + s.cfg.Data
 	if s.cfg.NATSURL != "" {
 		store = "nats=" + s.cfg.NATSURL
@@ -275,6 +286,7 @@ func (s *server) close() error {
 	var errs []error
 	// Nothing new comes in: requests under way finish, streams stay.
 	s.stopSources()
+	s.closeIRC()
 	if s.http != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 		if err := s.http.Shutdown(ctx); err != nil {
@@ -282,8 +294,8 @@ func (s *server) close() error {
 			s.log.Warn("requests were cut off by the shutdown", "err", err)
 		}
 		cancel()
-		s.serving.Wait()
 	}
+	s.serving.Wait()
 	s.sources.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	if err := s.hub.Drain(ctx); err != nil {
