@@ -106,6 +106,13 @@ func (q *Queue) run(ctx context.Context) {
 		if len(batch) == 0 {
 			return
 		}
+		marked := false
+		for i := range slices.Backward(batch) {
+			if marked {
+				batch[i].Mark = "" // the last one's holds for all
+			}
+			marked = marked || batch[i].Mark != ""
+		}
 		q.intake.Store(ctx, batch, q.setFailing)
 		q.done(batch)
 	}

@@ -104,9 +104,9 @@ type Poller struct {
 
 // status is what changes slowly.
 type status struct {
-	wiki, server string
-	newest       time.Time
-	err          string
+	wiki   string
+	newest time.Time
+	err    string
 }
 
 // Stats are figures since New.
