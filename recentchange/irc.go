@@ -219,8 +219,8 @@ func (rc *RecentChange) AppendIRC(dst []byte, w Wiki) (line []byte, ok bool) {
 		dst = append(append(append(dst, "\x0303"...), w.InterwikiPrefix...), ':')
 	}
 	dst = appendIRCText(append(dst, "\x0307"...), title)
-	dst = append(append(dst, "\x0314]]\x034 "...), flags...)
-	dst = append(append(dst, "\x0310 \x0302"...), address...)
+	dst = appendOneLine(append(dst, "\x0314]]\x034 "...), flags)
+	dst = appendOneLine(append(dst, "\x0310 \x0302"...), address)
 	dst = appendIRCText(append(dst, "\x03 \x035*\x03 \x0303"...), rc.User.Value())
 	dst = append(dst, "\x03 \x035*\x03 "...)
 	if n, known := rc.Diff(); known {
@@ -235,6 +235,16 @@ func (rc *RecentChange) AppendIRC(dst []byte, w Wiki) (line []byte, ok bool) {
 	}
 	dst = appendIRCText(append(dst, " \x0310"...), comment)
 	return append(dst, "\x03\n"...), true
+}
+
+// appendOneLine appends s without what would end the line: a sender's log_action or server_url is not to be trusted.
+func appendOneLine(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c != '\n' && c != '\r' && c != 0 {
+			dst = append(dst, c)
+		}
+	}
+	return dst
 }
 
 // ircAddress returns the address in the line: the wiki patrols changes of this type if the change says whether it was.
