@@ -80,6 +80,7 @@ type server struct {
 	url  string
 	http string
 	udp  string
+	irc  string
 	args []string
 	log  *os.File
 
@@ -106,7 +107,7 @@ func newServer(t *testing.T, config string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, dir: dir, up: make(chan struct{}), http: freePort(t, "tcp"), udp: freePort(t, "udp")}
+	s := &server{t: t, dir: dir, up: make(chan struct{}), http: freePort(t, "tcp"), udp: freePort(t, "udp"), irc: freePort(t, "tcp")}
 	s.url = "http://" + s.http
 	if err := os.WriteFile(dir+"/tidings.toml", []byte(config+wikiConfig), 0o644); err != nil {
 		t.Fatal(err)
@@ -114,7 +115,7 @@ func newServer(t *testing.T, config string) *server {
 	if s.log, err = os.Create(dir + "/stderr.log"); err != nil {
 		t.Fatal(err)
 	}
-	s.args = []string{"serve", "--config", dir + "/tidings.toml", "--data", dir + "/data", "--http", s.http, "--udp", s.udp}
+	s.args = []string{"serve", "--config", dir + "/tidings.toml", "--data", dir + "/data", "--http", s.http, "--udp", s.udp, "--irc", s.irc}
 	t.Cleanup(func() {
 		s.kill()
 		s.log.Close()

@@ -110,7 +110,7 @@ const tidingsReady = 5 * time.Minute
 func serveTidings(ctx context.Context, program, data, durability string) (*target, error) {
 	dir := filepath.Dir(data)
 	p, err := spawn("tidings", dir, filepath.Join(dir, "log"), program, "serve", "--data", data, "--http", "127.0.0.1:0",
-		"--udp", "127.0.0.1:0", "--durability", durability, "--log-level", "warn")
+		"--udp", "127.0.0.1:0", "--irc", "127.0.0.1:0", "--durability", durability, "--log-level", "warn")
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ type statusReport struct {
 	Edge       edgeStatus       `json:"edge"`
 	Publish    publishStatus    `json:"publish"`
 	UDP        *udpStatus       `json:"udp,omitempty"`
+	IRC        *ircStatus       `json:"irc,omitempty"`
 }
 
 type journalStatus struct {
@@ -90,6 +91,7 @@ func (s *server) report() statusReport {
 		u := udpStatus(s.udp.Stats())
 		r.UDP = &u
 	}
+	r.IRC = s.ircReport()
 	return r
 }
 

@@ -33,6 +33,7 @@ Flags:
   --data DIR                keep the journal and the admin token here (default tidings-data)
   --http ADDR               listen here for HTTP (default 127.0.0.1:8080), or "off"
   --udp ADDR                listen here for MediaWiki's change feeds (default 127.0.0.1:4455), or "off"
+  --irc ADDR                listen here for IRC clients (default 127.0.0.1:6667), or "off"
   --domain NAME             the service's name (default localhost)
   --demo                    make up changes, so that there is something to see
   --demo-rate N             as many a second
