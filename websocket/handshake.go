@@ -190,3 +190,8 @@ func acceptKey(key string) string {
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
+
+// OffersDeflate reports whether the request offers permessage-deflate in a way that Accept agrees to.
+func OffersDeflate(r *http.Request) bool {
+	return negotiateDeflate(r.Header.Values("Sec-WebSocket-Extensions")) != ""
+}

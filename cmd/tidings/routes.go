@@ -24,7 +24,8 @@ func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	tokens := &sourcehttp.TokenServer{Tokens: s.policy, Log: s.log}
 	mux.Handle("GET "+sse.StreamsPath, s.public(s.stream.ServeStream))
-	mux.Handle("GET /subscribe", s.public(s.stream.ServeSubscribe))
+	sockets := s.openWS()
+	mux.Handle("GET /subscribe", s.public(upgradable(sockets.ServeSubscribe, s.stream.ServeSubscribe)))
 	mux.Handle("GET /topics", s.public(s.lists.ServeTopics(s.topics, func(a tidings.Actor, t tidings.Topic) bool {
 		return s.policy.May(a, tidings.ReadAction, t) == nil
 	})))
@@ -51,7 +52,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /{$}", s.front)
 	mux.HandleFunc("GET "+web.StatePath, s.web.ServeState)
 	mux.HandleFunc("GET "+web.AssetsPath, s.web.ServeAsset)
-	topic := s.public(s.topic)
+	topic := s.public(upgradable(sockets.ServeTopic, s.topic))
 	rest := s.public(func(w http.ResponseWriter, r *http.Request) { notFound(mux, w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -97,8 +98,8 @@ func (s *server) front(w http.ResponseWriter, r *http.Request) {
 const frontText = `Tidings pushes changes to everyone who asked.
 
   /topics                      what there is
-  /topics/{topic}              a topic: SSE, NDJSON or a JSON list, by Accept or ?format=
-  /subscribe?topic=PATTERN     several topics in one stream
+  /topics/{topic}              a topic: SSE, NDJSON or a JSON list, by Accept or ?format=; WebSocket
+  /subscribe?topic=PATTERN     several topics in one stream; WebSocket
   /v2/stream/recentchange      recent changes as EventStreams has them
   /socket.io/1/  /rcstream_status   recent changes as RCStream had them (Socket.IO 0.9, namespace /rc)
   /status /metrics /healthz /readyz
