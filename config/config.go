@@ -3,7 +3,7 @@
 //
 // Every key can be set by an environment variable: TIDINGS_, the section and the key, in capitals and joined by
 // underscores, such as TIDINGS_HTTP_ADDR for addr in [http] and TIDINGS_DATA for the key data at the top. Lists of words
-// are separated by commas. [[retention]] and [wikis] are written as TOML in one line, such as
+// are separated by commas. [[retention]], [wikis], [[poll]], [[eventstreams]] and [[redis]] are written as TOML in one line, such as
 //
 //	TIDINGS_RETENTION='[{prefix = "/news", age = "7d"}]'
 //
@@ -27,6 +27,7 @@ type Config struct {
 	DedupeWindow Duration `toml:"dedupe_window"` // how long the key of an event is remembered
 	NATSURL      string   `toml:"nats_url"`      // empty: the journal is in the process
 	Replicas     int      `toml:"replicas"`      // of the journal, with nats_url
+	Contact      string   `toml:"contact"`       // whom the wikis that are read can write to, in the User-Agent
 
 	HTTP      HTTP               `toml:"http"`
 	UDP       UDP                `toml:"udp"`
@@ -36,6 +37,10 @@ type Config struct {
 	Access    Access             `toml:"access"`
 	Retention []Retention        `toml:"retention"`
 	Wikis     recentchange.Wikis `toml:"wikis"`
+
+	Poll         []Poll         `toml:"poll"`
+	EventStreams []EventStreams `toml:"eventstreams"`
+	Redis        []Redis        `toml:"redis"`
 }
 
 // Off is the address of a listener that is not wanted.

@@ -155,6 +155,9 @@ func TestEnvironment(t *testing.T) {
 		"config.Duration": "77s", "config.Size": "77KiB", "[]string": "one, two",
 		"map[string][]string": `{"#env" = ["/env"]}`,
 		"[]config.Retention":  `[{prefix = "/env", age = "1d"}]`, "recentchange.Wikis": `{x = {server_name = "env"}}`,
+		"[]config.Poll":         `[{api_url = "https://w.example/api.php", interval = "1m", overlap = "2m", late = "3m"}]`,
+		"[]config.EventStreams": `[{url = "https://w.example/v2/stream/recentchange", silence = "3m"}]`,
+		"[]config.Redis":        `[{url = "redis://r.example", patterns = ["a", "b"]}]`,
 	}
 	c := Defaults()
 	for _, f := range c.fields() {

@@ -5,7 +5,6 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
-	"net/url"
 	"reflect"
 	"regexp"
 	"slices"
@@ -35,6 +34,7 @@ func Parse(name string, data []byte, environ []string) (Config, error) {
 	if err := c.parseEnv(environ); err != nil {
 		return Config{}, err
 	}
+	c.fillSources()
 	return c, nil
 }
 
@@ -298,6 +298,9 @@ func nearKey(key toml.Key) string {
 		}
 	}
 	tags(toml.Key{"retention"}, reflect.TypeFor[Retention]())
+	tags(toml.Key{"poll"}, reflect.TypeFor[Poll]())
+	tags(toml.Key{"eventstreams"}, reflect.TypeFor[EventStreams]())
+	tags(toml.Key{"redis"}, reflect.TypeFor[Redis]())
 	if len(key) == 3 && key[0] == "wikis" {
 		tags(key[:2], reflect.TypeFor[recentchange.Wiki]())
 	}
@@ -345,20 +348,13 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// TOML returns the effective values as a file that Parse reads. A password in nats_url is replaced by xxxxx.
+// TOML returns the effective values as a file that Parse reads. Passwords and tokens
+// are replaced by xxxxx.
 func (c Config) TOML() string {
+	c = c.withoutSecrets()
 	urls := strings.Split(c.NATSURL, ",")
 	for i, s := range urls {
-		u, err := url.Parse(strings.TrimSpace(s))
-		switch {
-		case err != nil:
-			urls[i] = "xxxxx" // whatever it is, it may have a password in it
-		case u.User != nil:
-			if _, ok := u.User.Password(); !ok {
-				u.User = url.User("xxxxx") // a token
-			}
-			urls[i] = u.Redacted()
-		}
+		urls[i] = redacted(strings.TrimSpace(s))
 	}
 	c.NATSURL = strings.Join(urls, ",")
 	var b strings.Builder

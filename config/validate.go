@@ -116,6 +116,7 @@ func (c Config) Validate() error {
 			v.bad(key, "has a negative limit: 0 is no limit")
 		}
 	}
+	v.sources(&c)
 	if err := c.Wikis.Validate(); err != nil {
 		v.errs = append(v.errs, err)
 	}
