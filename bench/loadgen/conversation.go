@@ -4,14 +4,16 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// A conversation is a blocking exchange on a descriptor, used for the handshake of a subscriber. A protocol that needs
-// a second connection for it (Socket.IO 0.9) opens one with dial.
+// A conversation is a blocking exchange on a descriptor, used for the handshake of a subscriber.
 type conversation struct {
 	fd  int
 	buf []byte // received and not yet consumed; what is left after the handshake is scanned for events
@@ -81,23 +83,68 @@ func (c *conversation) send(s string) error {
 
 // until reads until mark has been received, and consumes and returns everything up to its end.
 func (c *conversation) until(mark string) (string, error) {
-	chunk := make([]byte, 4096)
 	for {
 		if i := bytes.Index(c.buf, []byte(mark)); i >= 0 {
-			seen := string(c.buf[:i+len(mark)])
-			c.buf = c.buf[i+len(mark):]
-			return seen, nil
+			return c.take(i + len(mark)), nil
 		}
-		n, err := unix.Read(c.fd, chunk)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
+		if err := c.more(); err != nil {
 			return "", fmt.Errorf("waiting for %q: %w; received %.200q", mark, err, c.buf)
 		}
-		if n == 0 {
-			return "", fmt.Errorf("waiting for %q: the server closed; received %.200q", mark, c.buf)
-		}
-		c.buf = append(c.buf, chunk[:n]...)
 	}
+}
+
+func (c *conversation) take(n int) string {
+	s := string(c.buf[:n])
+	c.buf = c.buf[n:]
+	return s
+}
+
+// more reads once.
+func (c *conversation) more() error {
+	chunk := make([]byte, 4096)
+	n, err := unix.Read(c.fd, chunk)
+	switch {
+	case err == unix.EINTR:
+		return nil
+	case err != nil:
+		return err
+	case n == 0:
+		return errors.New("the server closed")
+	}
+	c.buf = append(c.buf, chunk[:n]...)
+	return nil
+}
+
+// head reads the head of an answer over HTTP/1.1, which has to have the status.
+func (c *conversation) head(status int) (string, error) {
+	head, err := c.until("\r\n\r\n")
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(head, "\r\n")
+	if f := strings.Fields(line); len(f) < 2 || f[1] != strconv.Itoa(status) {
+		return "", fmt.Errorf("the server answered %q", line)
+	}
+	return head, nil
+}
+
+// body reads what follows the head of an answer that says how long it is.
+func (c *conversation) body(head string) (string, error) {
+	for line := range strings.SplitSeq(head, "\r\n") {
+		name, value, _ := strings.Cut(line, ":")
+		if !strings.EqualFold(name, "Content-Length") {
+			continue
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(value))
+		if err != nil || n < 0 {
+			return "", fmt.Errorf("the answer has %q", line)
+		}
+		for len(c.buf) < n {
+			if err := c.more(); err != nil {
+				return "", fmt.Errorf("waiting for the body: %w", err)
+			}
+		}
+		return c.take(n), nil
+	}
+	return "", fmt.Errorf("the answer does not say how long it is: %.300q", head)
 }

@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tidings/bench/internal/measure"
 )
 
@@ -19,7 +17,7 @@ import (
 const stalledBuffer = 4096
 
 // open connects subscribers from up to to (not included) and returns them in order.
-func open(o *options, from, to, rcvbuf int, topic func(i int) int) ([]*subscriber, error) {
+func (crowd *crowd) open(o *options, from, to, rcvbuf int, topic func(i int) int) ([]*subscriber, error) {
 	p, err := newProtocol(o)
 	if err != nil {
 		return nil, err
@@ -38,13 +36,14 @@ func open(o *options, from, to, rcvbuf int, topic func(i int) int) ([]*subscribe
 	fails := make([]error, o.parallel)
 	for w := range o.parallel {
 		wg.Go(func() {
-			for fails[w] == nil {
+			for {
 				i := int(next.Add(1)) - 1
 				if i >= len(subs) {
 					return
 				}
 				c, err := dial(o.server, from+i, o.sources, rcvbuf)
 				if err == nil {
+					crowd.opened(c.fd)
 					sub := &subscriber{fd: c.fd, topic: topic(from + i)}
 					if sub.topic < 0 {
 						err = other.subscribe(c, sub.topic)
@@ -55,7 +54,9 @@ func open(o *options, from, to, rcvbuf int, topic func(i int) int) ([]*subscribe
 				}
 				if err != nil {
 					fails[w] = fmt.Errorf("subscriber %d: %w", from+i, err)
+					return
 				}
+				crowd.subscribed(c.fd)
 			}
 		})
 	}
@@ -63,25 +64,19 @@ func open(o *options, from, to, rcvbuf int, topic func(i int) int) ([]*subscribe
 	return subs, errors.Join(fails...)
 }
 
-// hangUp closes the connections of subs, some of which may never have been made.
-func hangUp(subs []*subscriber) {
-	for _, s := range subs {
-		if s != nil {
-			_ = unix.Close(s.fd) // only ever read from
-		}
-	}
-}
-
 // memory reads the server's memory at two numbers of subscribers; the slope between them is what one costs.
 func memory(o *options) (measure.Result, error) {
 	r := measure.Result{Label: o.label, Protocol: o.proto, Topics: o.topics}
+	all, err := gather(o)
+	if err != nil {
+		return r, err
+	}
+	defer all.disperse()
 	var pss [2]int64
 	from := 0
 	for step, n := range o.memory { // both steps stay connected until the function returns
 		start := time.Now()
-		subs, err := open(o, from, n, 0, func(i int) int { return i % o.topics })
-		defer hangUp(subs)
-		if err != nil {
+		if _, err := all.open(o, from, n, 0, func(i int) int { return i % o.topics }); err != nil {
 			return r, err
 		}
 		r.ConnectS += time.Since(start).Seconds()
@@ -101,20 +96,22 @@ func deliver(o *options) (measure.Result, error) {
 		r.Window = o.window
 	}
 	start := time.Now()
-	subs, err := open(o, 0, o.conns+o.bystanders, 0, func(i int) int {
+	all, err := gather(o)
+	if err != nil {
+		return r, err
+	}
+	defer all.disperse()
+	subs, err := all.open(o, 0, o.conns+o.bystanders, 0, func(i int) int {
 		if i >= o.conns {
 			return -1
 		}
 		return i % o.topics
 	})
-	defer hangUp(subs)
 	if err != nil {
 		return r, err
 	}
 	first := o.conns + o.bystanders
-	deaf, err := open(o, first, first+o.stalled, stalledBuffer, func(i int) int { return i % o.topics })
-	defer hangUp(deaf)
-	if err != nil {
+	if _, err := all.open(o, first, first+o.stalled, stalledBuffer, func(i int) int { return i % o.topics }); err != nil {
 		return r, err
 	}
 	r.ConnectS = time.Since(start).Seconds()

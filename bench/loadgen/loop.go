@@ -191,6 +191,7 @@ func (l *loop) account(r *measure.Result, begin time.Time, acks *histogram, serv
 	}
 	if r.Delivered > 0 {
 		r.CPUDelivery = micros(server) / float64(r.Delivered)
+		r.WireBytes = int(float64(s.bytes)/float64(r.Delivered) + 0.5)
 	}
 	if r.Events > 0 {
 		r.CPUEvent = micros(server) / float64(r.Events)

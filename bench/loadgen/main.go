@@ -21,8 +21,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,6 +41,7 @@ type options struct {
 	otherPath   string
 	headers     list
 	await       string
+	topic       string
 	pub         string
 	pubTo       string
 	pubHeaders  list
@@ -90,12 +93,13 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f := flag.NewFlagSet("loadgen", flag.ContinueOnError)
 	f.SetOutput(out)
 	f.StringVar(&o.label, "label", "", "name printed in the result")
-	f.StringVar(&o.proto, "proto", "sse", "how to subscribe: raw or sse")
+	f.StringVar(&o.proto, "proto", "sse", "how to subscribe: "+strings.Join(slices.Sorted(maps.Keys(protocols)), ", "))
 	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IPv4 address and port for subscribers")
-	f.StringVar(&o.path, "path", "/", "sse: path and query of the subscription")
-	f.StringVar(&o.otherPath, "otherpath", "", "sse: the same for bystanders")
-	f.Var(&o.headers, "header", "sse: header line of the subscription; may be repeated")
-	f.StringVar(&o.await, "await", "", "sse: what the stream begins with once it is subscribed")
+	f.StringVar(&o.path, "path", "/", "sse, ws: path and query of the subscription")
+	f.StringVar(&o.topic, "topic", "", "sio09: host or pattern to subscribe to; sio4: topic or pattern; irc: channel")
+	f.StringVar(&o.otherPath, "otherpath", "", "sse, ws: -path for bystanders")
+	f.Var(&o.headers, "header", "header line of the subscription over HTTP; may be repeated")
+	f.StringVar(&o.await, "await", "", "sse, ws: what the stream begins with once it is subscribed")
 	f.StringVar(&o.pub, "pub", "http", "how to publish: http, raw, or udp (MediaWiki changes)")
 	f.StringVar(&o.pubTo, "pubto", "", "where to publish: a URL, or host:port for raw and udp")
 	f.Var(&o.pubHeaders, "pubheader", "http: header line of each publish; may be repeated")
@@ -125,6 +129,15 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	return o, o.check()
+}
+
+// headerLines returns -header as lines of an HTTP request.
+func (o *options) headerLines() string {
+	var b strings.Builder
+	for _, h := range o.headers {
+		b.WriteString(h + "\r\n")
+	}
+	return b.String()
 }
 
 func (o *options) check() error {

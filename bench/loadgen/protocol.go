@@ -18,10 +18,20 @@ type protocol interface {
 	subscribe(c *conversation, topic int) error
 }
 
+// A beater is a protocol whose server gives up a client that says nothing for long.
+type beater interface {
+	// beat returns what a subscriber sends now and then.
+	beat() string
+}
+
 // protocols are the values of -proto.
 var protocols = map[string]func(*options) (protocol, error){
-	"raw": func(*options) (protocol, error) { return raw{}, nil },
-	"sse": newSSE,
+	"raw":   func(*options) (protocol, error) { return raw{}, nil },
+	"sse":   newSSE,
+	"ws":    newWebSocket,
+	"sio09": newSocketIO09,
+	"sio4":  newSocketIO4,
+	"irc":   newIRC,
 }
 
 func newProtocol(o *options) (protocol, error) {

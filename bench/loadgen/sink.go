@@ -13,8 +13,8 @@ import (
 // A subscriber is one open subscription.
 type subscriber struct {
 	fd       int
-	topic    int // -1: a bystander, to whom nothing is published
-	received int64
+	topic    int   // -1: a bystander, to whom nothing is published
+	received int64 // marks
 	scan     scanner
 	left     []byte // received with the answer to the handshake
 }
@@ -30,6 +30,7 @@ type sink struct {
 	complete  func()         // called once when nothing is due any more
 	delivered atomic.Int64   // marks seen
 	last      atomic.Int64   // time of the last delivery or acknowledgement, in Unix nanoseconds
+	bytes     int64          // received
 	closed    int            // connections that the server has ended
 	stray     int64          // marks of other runs, or delivered once too often
 	lat       histogram      // publish to delivery
@@ -84,6 +85,7 @@ func (s *sink) run() error {
 			sub := s.subs[e.Fd]
 			m, err := unix.Read(sub.fd, buf)
 			if m > 0 {
+				s.bytes += int64(m)
 				s.take(sub, buf[:m])
 			} else if err != unix.EAGAIN && err != unix.EINTR {
 				s.closed++

@@ -16,11 +16,7 @@ func newSSE(o *options) (protocol, error) {
 	if !strings.HasPrefix(o.path, "/") {
 		return nil, fmt.Errorf("-path %q has to begin with a slash", o.path)
 	}
-	p := &sse{host: o.addr, path: o.path, await: o.await}
-	for _, h := range o.headers {
-		p.headers += h + "\r\n"
-	}
-	return p, nil
+	return &sse{host: o.addr, path: o.path, headers: o.headerLines(), await: o.await}, nil
 }
 
 func (p *sse) subscribe(c *conversation, topic int) error {
@@ -29,16 +25,12 @@ func (p *sse) subscribe(c *conversation, topic int) error {
 	if err != nil {
 		return err
 	}
-	head, err := c.until("\r\n\r\n")
+	head, err := c.head(200)
 	if err != nil {
 		return err
 	}
-	status, rest, _ := strings.Cut(head, "\r\n")
-	if f := strings.Fields(status); len(f) < 2 || f[1] != "200" {
-		return fmt.Errorf("the server answered %q", status)
-	}
-	if !strings.Contains(strings.ToLower(rest), "content-type: text/event-stream") {
-		return fmt.Errorf("the answer is no event stream: %.300q", rest)
+	if !strings.Contains(strings.ToLower(head), "content-type: text/event-stream") {
+		return fmt.Errorf("the answer is no event stream: %.300q", head)
 	}
 	if p.await != "" {
 		_, err = c.until(p.await)

@@ -16,7 +16,7 @@ var everyone = []string{"rawfan", "tidings", "nchan", "mercure", "centrifugo"}
 // best runs each server -repeat times, in turn so that a busy spell of the machine does not hit one alone, and keeps for
 // each the run that better prefers.
 func (b *bench) best(ctx context.Context, names []string, better func(a, than measure.Result) bool,
-	args func(server string) []string) map[string]measure.Result {
+	flags func(*target) ([]string, error)) map[string]measure.Result {
 	kept := map[string]measure.Result{}
 	for range b.repeat {
 		for _, s := range b.chosen(names...) {
@@ -24,7 +24,11 @@ func (b *bench) best(ctx context.Context, names []string, better func(a, than me
 				return kept
 			}
 			err := b.with(ctx, s, func(t *target) error {
-				r, err := b.load(ctx, t, t.flags(args(s.name)...)...)
+				args, err := flags(t)
+				if err != nil {
+					return err
+				}
+				r, err := b.load(ctx, t, args...)
 				if old, ok := kept[s.name]; err == nil && (!ok || better(r, old)) {
 					kept[s.name] = r
 				}
@@ -38,6 +42,13 @@ func (b *bench) best(ctx context.Context, names []string, better func(a, than me
 	return kept
 }
 
+func cheaper(a, than measure.Result) bool { return a.CPUDelivery < than.CPUDelivery }
+func faster(a, than measure.Result) bool  { return a.PerSecond > than.PerSecond }
+
+// coalesced is how many times more events servers get that write several at once: they would be done before the clock of
+// the kernel has moved enough.
+const coalesced = 5
+
 // Targets of the comparisons.
 const (
 	maxOfRawfan  = 1.2 // CPU per delivery, one in flight
@@ -49,10 +60,9 @@ const (
 func fanout(ctx context.Context, b *bench) error {
 	for _, n := range []int{b.small, b.large} {
 		events := max(5, b.volume/n)
-		kept := b.best(ctx, everyone, func(a, than measure.Result) bool { return a.CPUDelivery < than.CPUDelivery },
-			func(string) []string {
-				return []string{"-conns", strconv.Itoa(n), "-events", strconv.Itoa(events), "-window", "1"}
-			})
+		kept := b.best(ctx, everyone, cheaper, func(t *target) ([]string, error) {
+			return t.flags("-conns", strconv.Itoa(n), "-events", strconv.Itoa(events), "-window", "1"), nil
+		})
 		limit := kept["rawfan"].CPUDelivery
 		for _, s := range b.chosen(everyone...) {
 			r, ok := kept[s.name]
@@ -76,14 +86,13 @@ func fanout(ctx context.Context, b *bench) error {
 
 // window: 32 events in flight. A server that writes several events at once to a subscriber is far ahead.
 func window(ctx context.Context, b *bench) error {
-	kept := b.best(ctx, everyone, func(a, than measure.Result) bool { return a.PerSecond > than.PerSecond },
-		func(server string) []string {
-			events := max(100, b.volume/b.small)
-			if server == "rawfan" || server == "tidings" {
-				events *= 5 // they coalesce, and would be done before the clock of the kernel has moved enough
-			}
-			return []string{"-conns", strconv.Itoa(b.small), "-events", strconv.Itoa(events), "-window", "32"}
-		})
+	kept := b.best(ctx, everyone, faster, func(t *target) ([]string, error) {
+		events := max(100, b.volume/b.small)
+		if t.name == "rawfan" || t.name == "tidings" {
+			events *= coalesced
+		}
+		return t.flags("-conns", strconv.Itoa(b.small), "-events", strconv.Itoa(events), "-window", "32"), nil
+	})
 	floor := kept["nchan"].PerSecond
 	for _, s := range b.chosen(everyone...) {
 		r, ok := kept[s.name]
@@ -104,17 +113,21 @@ func window(ctx context.Context, b *bench) error {
 	return nil
 }
 
+// idleSettle is the time for what the handshakes have left behind to be collected.
+func (b *bench) idleSettle() string {
+	if b.quick {
+		return "500ms"
+	}
+	return "5s"
+}
+
 // memory: the slope of the server's PSS between two numbers of idle subscribers.
 func memory(ctx context.Context, b *bench) error {
 	kept := map[string]measure.Result{}
-	settle := "5s" // for what the handshakes have left behind to be collected
-	if b.quick {
-		settle = "500ms"
-	}
 	for _, s := range b.chosen(everyone...) {
 		err := b.with(ctx, s, func(t *target) error {
 			r, err := b.load(ctx, t, append(append([]string(nil), t.subscribe...),
-				"-memory", fmt.Sprintf("%d,%d", b.small, b.large), "-settle", settle)...)
+				"-memory", fmt.Sprintf("%d,%d", b.small, b.large), "-settle", b.idleSettle())...)
 			kept[s.name] = r
 			return err
 		})

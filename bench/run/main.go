@@ -3,7 +3,7 @@
 // Run is `make bench`: it starts this tree's server and its peers one after the other, drives each with bench/loadgen, and
 // prints what they cost as Markdown tables with ratios and targets. See bench/README.md.
 //
-//	go run ./bench/run                          everything, about 25 minutes
+//	go run ./bench/run                          everything, about 40 minutes
 //	go run ./bench/run -scenario fanout,window  some scenarios
 //	go run ./bench/run -quick                   all of them small, about a minute, judged by delivery only
 //
@@ -57,6 +57,11 @@ var scenarios = []struct {
 	{"publish", "publishing over HTTP with fsync", publish},
 	{"start", "time until ready", start},
 	{"stalled", "readers that never read", stalled},
+	{"websocket", "a topic over WebSockets", overWebSocket.measure},
+	{"socketio09", "changes over Socket.IO 0.9, as RCStream", overSocketIO09.measure},
+	{"socketio4", "a topic over Socket.IO 4", overSocketIO4.measure},
+	{"irc", "changes over IRC", overIRC.measure},
+	{"filters", "subscribers with filter expressions", filters},
 }
 
 func parseOptions(args []string, out io.Writer) (*options, error) {

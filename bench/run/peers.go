@@ -50,6 +50,11 @@ http {
       nchan_channel_id $1;
       nchan_subscriber_first_message newest;
     }
+    location ~ ^/ws/(.+)$ {
+      nchan_subscriber websocket;
+      nchan_channel_id $1;
+      nchan_subscriber_first_message newest;
+    }
   }
 }
 `
@@ -97,6 +102,7 @@ func startNchan(ctx context.Context, b *bench, program string) (*target, error) 
 	}
 	return &target{name: "nchan", proc: p,
 		subscribe: []string{"-proto", "sse", "-addr", addr, "-path", "/sub/{n}", "-otherpath", "/sub/other-{n}"},
+		webSocket: []string{"-proto", "ws", "-addr", addr, "-path", "/ws/{n}"},
 		publish:   []string{"-pub", "http", "-pubto", "http://" + addr + "/pub/{n}"}}, nil
 }
 

@@ -38,10 +38,12 @@ type target struct {
 	proc      *process
 	subscribe []string // flags of loadgen; {n} stands for the number of the topic
 	publish   []string
-	url       string // tidings: base of its HTTP server
-	udp       string // tidings: address of its UDP source
-	token     string // tidings: the administrator's
-	data      string // tidings: its data
+	url       string   // tidings: base of its HTTP server
+	webSocket []string // nchan: as subscribe, for its WebSocket
+	udp       string   // tidings: address of its UDP source
+	irc       string   // tidings: address of its IRC server
+	token     string   // tidings: the administrator's
+	data      string   // tidings: its data
 }
 
 // stopGrace is what a server has for its shutdown.
@@ -117,12 +119,13 @@ func serveTidings(ctx context.Context, program, data, durability string) (*targe
 	line, err := p.line(ctx, "ready", tidingsReady)
 	httpAddr, err1 := attribute(line, "http")
 	udpAddr, err2 := attribute(line, "udp")
+	ircAddr, err4 := attribute(line, "irc")
 	token, err3 := os.ReadFile(filepath.Join(data, "admin.token"))
-	if err := errors.Join(err, err1, err2, err3); err != nil {
+	if err := errors.Join(err, err1, err2, err3, err4); err != nil {
 		p.kill()
 		return nil, err
 	}
-	t := &target{name: "tidings", proc: p, url: "http://" + httpAddr, udp: udpAddr, data: data,
+	t := &target{name: "tidings", proc: p, url: "http://" + httpAddr, udp: udpAddr, irc: ircAddr, data: data,
 		token: strings.TrimSpace(string(token))}
 	t.subscribe = []string{"-proto", "sse", "-addr", httpAddr, "-path", "/topics/bench/{n}?format=sse", "-await", ":ok\n\n",
 		"-otherpath", "/topics/bench/other/{n}?format=sse"}

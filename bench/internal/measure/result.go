@@ -19,6 +19,7 @@ type Result struct {
 	Seconds     float64 `json:"seconds"`              // from the first publish to the last delivery or acknowledgement
 	Expected    int64   `json:"expected"`             // deliveries
 	Delivered   int64   `json:"delivered"`            // without repeats
+	WireBytes   int     `json:"wire_bytes,omitempty"` // a delivery, with all that the protocol puts around the event
 	Repeated    int64   `json:"repeated,omitempty"`   // deliveries beyond those expected
 	Closed      int     `json:"closed,omitempty"`     // connections the server ended
 	PubErrors   int64   `json:"pub_errors,omitempty"` // publishes that failed
