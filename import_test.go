@@ -50,7 +50,7 @@ var importTable = []importRow{
 	{"outlet/...", []string{"", "hub", "hub/expression", "edge", "irc", "websocket", "recentchange", "xmpp/...", "internal/..."}, "any"},
 	{"xmpp/...", []string{"edge", "xmpp/..."}, "any"},
 	// The page is an outlet in another folder: it reads the hub as they do.
-	{"web", []string{"", "hub", "outlet", "internal/..."}, ""},
+	{"web", []string{"", "hub", "outlet", "internal/..."}, "github.com/go-json-experiment/json/jsontext"},
 
 	{"cmd/...", []string{"..."}, "any"},
 	{"bench/...", []string{"..."}, "any"},

@@ -54,8 +54,15 @@ var templates = template.Must(template.New("page").Funcs(template.FuncMap{
 	"scale":  scale,
 	"rate":   rateText,
 	"number": numberText,
-	"parent": func(t tidings.Topic) string { return string(t)[:strings.LastIndexByte(string(t), '/')+1] },
-	"last":   func(t tidings.Topic) string { return string(t)[strings.LastIndexByte(string(t), '/')+1:] },
+	"topRate": func(top uint32, seconds int) string { return rateText(float64(top) / float64(seconds)) },
+	// A topic is shown as its last segment, and what stands before it apart.
+	"parent": func(t tidings.Topic) string { return string(t)[:strings.LastIndexByte(string(t), '/')] },
+	"last": func(t tidings.Topic) string {
+		if i := strings.LastIndexByte(string(t), '/'); i > 0 {
+			return string(t)[i+1:]
+		}
+		return string(t)
+	},
 }).New("page.html").Parse(pageFile))
 
 // The chart's functions are in assets/page.js too; the tests of both use the same table.

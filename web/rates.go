@@ -172,7 +172,7 @@ func (r *rates) figures(wanted func(tidings.Topic) bool) figures {
 	if r.since.After(from) {
 		from = r.since
 	}
-	seconds := max(now.Sub(from).Seconds(), 1)
+	seconds := max(now.Sub(from).Seconds(), bucketSeconds)
 	f := figures{Seconds: bucketSeconds, End: b, Counts: make([]uint32, buckets), Topics: []topicFigures{}, Matched: len(all), Partial: partial}
 	for _, one := range all {
 		t := topicFigures{Topic: one.topic, Counts: make([]uint32, buckets/2)}

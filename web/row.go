@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"tidings"
 	"tidings/hub"
 	"tidings/internal/media"
@@ -122,9 +124,9 @@ func (r *row) change(c change) {
 		}
 		switch {
 		case n > 0:
-			r.Diff, r.Sign = "+"+strconv.FormatInt(n, 10), "up"
+			r.Diff, r.Sign = "+"+numberText(n), "up"
 		case n < 0:
-			r.Diff, r.Sign = "\u2212"+strconv.FormatInt(n, 10)[1:], "down"
+			r.Diff, r.Sign = "\u2212"+numberText(uint64(-n)), "down"
 		default:
 			r.Diff, r.Sign = "0", "same"
 		}
@@ -157,9 +159,9 @@ func excerptOf(contentType string, data []byte) string {
 		return contentType + ", " + strconv.Itoa(len(data)) + " bytes"
 	}
 	if class == media.JSON {
-		var compact bytes.Buffer
-		if json.Compact(&compact, data) == nil {
-			data = compact.Bytes()
+		// Without white space, and with characters instead of escapes for them.
+		if b, err := jsontext.AppendFormat(nil, data, jsontext.AllowDuplicateNames(true)); err == nil {
+			data = b
 		}
 	}
 	return excerpt(string(data))

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"tidings"
 	"tidings/hub"
@@ -48,6 +50,9 @@ func complain(field string, err error) *complaint {
 		c.Detail = told.Detail
 	case errors.As(err, &gap):
 		c.Detail = gap.Error()
+	}
+	if first, n := utf8.DecodeRuneInString(c.Detail); n > 0 {
+		c.Detail = string(unicode.ToUpper(first)) + c.Detail[n:]
 	}
 	return c
 }
@@ -94,11 +99,15 @@ func readView(q url.Values, maxPatterns int) (v view, moved bool) {
 		return v, false
 	}
 	v.check(maxPatterns)
-	given := url.Values{}
-	for name, values := range q {
-		given[name] = values
+	// Boxes that are empty and what goes without saying do not belong in an address.
+	var topics, filter []string
+	if !slices.Equal(v.Topics, []string{everything}) {
+		topics = v.Topics
 	}
-	return v, q.Has("fields") || len(q["filter"]) > 1 || v.Filter == "" && q.Has("filter") || q.Get("topic") == everything || q.Has("topic") && q.Get("topic") == ""
+	if v.Filter != "" {
+		filter = []string{v.Filter}
+	}
+	return v, q.Has("fields") || !slices.Equal(q["topic"], topics) || !slices.Equal(q["filter"], filter)
 }
 
 // readFields adds what the form's box has: name=value, joined by &.

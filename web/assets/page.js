@@ -24,6 +24,7 @@ function rateText(perSecond) {
 
 function duration(ms) {
   const s = Math.round(ms / 1000)
+  if (s < 1) return 'less than a second'
   if (s < 100) return s + ' s'
   if (s < 100 * 60) return Math.round(s / 60) + ' min'
   return Math.round(s / 3600) + ' h'
@@ -77,7 +78,7 @@ function topicPage(topic) {
   q.delete('topic')
   q.append('topic', topic)
   q.sort()
-  const text = q.toString().replaceAll('+', '%20').replaceAll('%2F', '/').replaceAll('%2A', '*').replaceAll('%3A', ':').replaceAll('%2C', ',').replaceAll('%40', '@')
+  const text = q.toString().replaceAll('+', '%20').replaceAll('%2F', '/').replaceAll('%2A', '*').replaceAll('%3A', ':').replaceAll('%2C', ',').replaceAll('%40', '@').replaceAll('%7E', '~')
   return '/?' + text
 }
 
@@ -107,7 +108,7 @@ function changeParts(c) {
   let diff
   if (c.length && c.length.new != null && (c.length.old != null || c.type === 'new')) {
     const n = c.length.new - (c.length.old ?? 0)
-    diff = { text: n > 0 ? '+' + n : n < 0 ? '−' + -n : '0', sign: n > 0 ? 'up' : n < 0 ? 'down' : 'same' }
+    diff = { text: n > 0 ? '+' + number(n) : n < 0 ? '−' + number(-n) : '0', sign: n > 0 ? 'up' : n < 0 ? 'down' : 'same' }
     if (c.type === 'edit' && c.revision && c.revision.new != null && c.revision.old != null) {
       const script = c.server_script_path === '/' ? '' : (c.server_script_path ?? '')
       diff.link = webLink(`${c.server_url}${script}/index.php?diff=${c.revision.new}&oldid=${c.revision.old}`)
@@ -155,9 +156,11 @@ function row(e) {
   place.title = topic
   place.dir = 'auto'
   const what = element('span', 'what')
-  what.dir = 'auto'
-  if (p.title) what.append(linked(p.link, 'title', p.title))
-  else if (!p.kind) what.append(element('span', 'payload', p.text))
+  if (p.title || !p.kind) {
+    const text = p.title ? linked(p.link, 'title', p.title) : element('span', 'payload', p.text)
+    text.dir = 'auto'
+    what.append(text)
+  }
   if (p.kind) what.append(element('span', 'kind', p.kind))
   for (const [letter, name] of p.flags ?? []) {
     const flag = element('abbr', 'flag', letter)
@@ -173,7 +176,6 @@ function row(e) {
   const summary = (p.title || p.kind) && p.text
   if (p.user || summary) {
     const by = element('span', 'by')
-    by.dir = 'auto'
     if (p.user) by.append(element('bdi', 'user', p.user))
     if (summary) by.append(element('bdi', 'summary', p.text))
     li.append(by)
@@ -194,20 +196,21 @@ const foldTime = 1000 // ms that a fold stays open for more
 const foldKept = 100 // events of a fold that can be shown
 const maxQueue = 500 // events that wait with their content
 const maxRows = 200
-const batchTime = 150 // ms between two changes of the list
+const batchTime = matchMedia('(prefers-reduced-motion: reduce)').matches ? 1000 : 150 // ms between two changes of the list
 
 const list = byId('list')
 const pause = byId('pause')
 const waiting = byId('waiting')
 const empty = byId('empty')
-const canHover = matchMedia('(hover: hover)')
 
 const queue = [] // events as text, and marks as elements
 let waits = 0 // events that wait, those included whose content was let go of
 let allowance = rowsAtOnce
 let allowanceAt = performance.now()
 let fold = null
+let fresh = [] // the rows that came last
 let paused = false
+let pointed = false // at by a mouse
 let scheduled = false
 let flushedAt = 0
 let received = 0
@@ -236,7 +239,7 @@ function schedule() {
 }
 
 function reading() {
-  return list.scrollTop > 24 || (canHover.matches && list.matches(':hover')) || list.querySelector(':focus-visible') !== null
+  return list.scrollTop > 24 || pointed || list.querySelector(':focus-visible') !== null
 }
 
 function flush() {
@@ -261,8 +264,11 @@ function flush() {
 
 // put moves the queue into the list, in one change of the document.
 function put(now) {
+  // All of them, the newest that the allowance is for, or none: rows come several at a time, so that there is not a fold
+  // beside every row.
   let folding = waits
-  if (!fold || now >= fold.until) folding = Math.max(0, waits - Math.floor(allowance))
+  if (waits <= allowance && (!fold || now >= fold.until)) folding = 0
+  else if (allowance >= rowsPerSecond && (!fold || now >= fold.until)) folding = waits - Math.floor(allowance)
   allowance -= waits - folding
   const top = document.createDocumentFragment()
   const gone = waits - queue.filter((q) => typeof q === 'string').length
@@ -288,12 +294,16 @@ function put(now) {
     } else {
       fold?.say()
       fold = null
-      const li = row(JSON.parse(q))
-      li.classList.add('fresh')
-      top.prepend(li)
+      top.prepend(row(JSON.parse(q)))
     }
   }
   fold?.say()
+  const rows = top.querySelectorAll('.row')
+  if (rows.length > 0) {
+    for (const li of fresh) li.classList.remove('fresh')
+    fresh = rows
+    for (const li of fresh) li.classList.add('fresh')
+  }
   queue.length = 0
   waits = 0
   list.prepend(top)
@@ -347,7 +357,9 @@ waiting.addEventListener('click', () => {
   pause.focus()
   setPaused(false)
 })
-for (const type of ['pointerleave', 'focusout', 'scroll']) list.addEventListener(type, schedule, { passive: true })
+list.addEventListener('pointerenter', (e) => { pointed = e.pointerType === 'mouse' })
+list.addEventListener('pointerleave', () => { pointed = false; schedule() })
+for (const type of ['focusout', 'scroll']) list.addEventListener(type, schedule, { passive: true })
 
 // --- the connection
 
@@ -362,6 +374,7 @@ let lastSeen = main.dataset.head
 let attempts = 0
 let retryTimer = 0
 let lostAt = 0
+let calmTimer = 0
 let caughtUp = null // {mark, until, count, after} of a reconnection
 
 function show(state, text) {
@@ -433,6 +446,8 @@ function catchUp(id) {
   caughtUp.count++
   caughtUp.mark.textContent = `${caughtUp.after}: ${events(caughtUp.count)} caught up`
   show('live', `Live, ${number(caughtUp.count)} caught up`)
+  clearTimeout(calmTimer)
+  calmTimer = setTimeout(() => { if (source?.readyState === EventSource.OPEN) show('live', 'Live') }, 10_000)
 }
 
 function gap(g) {
@@ -502,7 +517,6 @@ addEventListener('pageshow', (e) => { if (e.persisted && !main.hasAttribute('dat
 // --- the chart and the topics
 
 const everyMs = 2500
-const bucketMs = 5000
 const mine = new Map() // events that passed the filter, by bucket
 let drawnAt = Date.now()
 
@@ -525,7 +539,7 @@ let countedMine = 0
 function draw(f) {
   const top = scale(f.counts)
   byId('rate').textContent = rateText(f.rate)
-  byId('chart-top').textContent = number(top)
+  byId('chart-top').textContent = rateText(top / f.seconds)
   byId('chart-all').setAttribute('d', bars(f.counts, top))
   if (filtered) {
     mine.set(f.end, (mine.get(f.end) ?? 0) + received - countedMine)
@@ -553,7 +567,7 @@ function drawTopics(f) {
     }
     li.querySelector('.bar').setAttribute('d', bars(t.counts, scale(t.counts)))
     li.querySelector('.rate').textContent = rateText(t.rate)
-    li.querySelector('.kept').textContent = number(t.events) + ' kept'
+    li.querySelector('.count').textContent = number(t.events)
   }
   for (const li of rows.values()) if (!li.matches(':hover, :focus-within')) li.remove()
   byId('topics-none').hidden = ul.childElementCount > 0
@@ -570,14 +584,19 @@ function topicRow(topic) {
   li.dataset.topic = topic
   const a = element('a')
   a.setAttribute('href', topicPage(topic))
-  const cut = topic.lastIndexOf('/') + 1
-  a.append(element('span', 'dim', topic.slice(0, cut)), topic.slice(cut))
+  const cut = topic.lastIndexOf('/')
+  a.textContent = cut > 0 ? topic.slice(cut + 1) : topic
+  a.title = topic
+  a.dir = 'auto'
   const spark = svg('svg')
   for (const [name, value] of Object.entries({ class: 'spark', viewBox: '0 0 300 100', preserveAspectRatio: 'none', 'aria-hidden': 'true' })) spark.setAttribute(name, value)
   const path = svg('path')
   path.setAttribute('class', 'bar')
   spark.append(path)
-  li.append(a, spark, element('span', 'rate'), element('span', 'kept dim'))
+  const kept = element('span', 'kept dim')
+  kept.append(element('span', 'count'), ' kept')
+  if (cut > 0) kept.append(' · ', element('bdi', '', topic.slice(0, cut)))
+  li.append(a, spark, element('span', 'rate'), kept)
   return li
 }
 
@@ -608,7 +627,7 @@ if (navigator.clipboard) {
     button.hidden = false
     button.addEventListener('click', async () => {
       try {
-        await navigator.clipboard.writeText(button.parentElement.querySelector('code').textContent)
+        await navigator.clipboard.writeText(button.closest('.way').querySelector('code').textContent)
         say('Copied')
         button.firstChild.data = 'Copied'
       } catch {
