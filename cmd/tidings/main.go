@@ -39,6 +39,7 @@ var commands = []command{
 	}},
 	{"tail", tailUsage, tail},
 	{"publish", publishUsage, publish},
+	{"poll", pollUsage, pollCommand},
 	{"topics", topicsUsage, topics},
 	{"status", statusUsage, status},
 	{"token", tokenUsage, token},

@@ -52,6 +52,7 @@ type server struct {
 	rc      *v09.Server
 	publish *sourcehttp.Server
 	udp     *mediawiki.UDP
+	remote  remote
 
 	listener    *edge.Listener
 	http        *http.Server
@@ -136,6 +137,9 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 	}
 	undo = append(undo, s.closeIRC)
 	if err := s.listenHTTP(); err != nil {
+		return nil, err
+	}
+	if err := s.openSources(sources); err != nil {
 		return nil, err
 	}
 	if cfg.Demo.Enabled {

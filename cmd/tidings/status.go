@@ -26,7 +26,11 @@ type statusReport struct {
 	Edge       edgeStatus       `json:"edge"`
 	Publish    publishStatus    `json:"publish"`
 	UDP        *udpStatus       `json:"udp,omitempty"`
-	IRC        *ircStatus       `json:"irc,omitempty"`
+
+	Poll         []pollStatus   `json:"poll,omitempty"`
+	EventStreams []streamStatus `json:"eventstreams,omitempty"`
+	Redis        []redisStatus  `json:"redis,omitempty"`
+	IRC          *ircStatus     `json:"irc,omitempty"`
 }
 
 type journalStatus struct {
@@ -92,6 +96,7 @@ func (s *server) report() statusReport {
 		r.UDP = &u
 	}
 	r.IRC = s.ircReport()
+	s.remote.report(&r)
 	return r
 }
 
@@ -112,6 +117,10 @@ func gauge(name, help string, value func(*statusReport, func(float64, ...string)
 	return figure{prometheus.NewDesc("tidings_"+name, help, nil, nil), prometheus.GaugeValue, value}
 }
 
+func gaugeBy(name, help string, label []string, value func(*statusReport, func(float64, ...string))) figure {
+	return figure{prometheus.NewDesc("tidings_"+name, help, label, nil), prometheus.GaugeValue, value}
+}
+
 func byLabel[K comparable](m map[K]uint64, text func(K) string, add func(float64, ...string)) {
 	for k, v := range m {
 		add(float64(v), text(k))
@@ -120,7 +129,7 @@ func byLabel[K comparable](m map[K]uint64, text func(K) string, add func(float64
 
 func reason(s string) string { return s }
 
-var figures = []figure{
+var figures = append(sourceFigures(), []figure{
 	gauge("journal_events", "Events kept in the journal.", func(r *statusReport, add func(float64, ...string)) { add(float64(r.Journal.Events)) }),
 	gauge("journal_bytes", "Bytes the journal takes in its store.", func(r *statusReport, add func(float64, ...string)) { add(float64(r.Journal.Bytes)) }),
 	counter("journal_appended_total", "Events appended.", nil, func(r *statusReport, add func(float64, ...string)) { add(float64(r.Journal.Appended)) }),
@@ -158,7 +167,7 @@ var figures = []figure{
 			byLabel(r.UDP.Dropped, reason, add)
 		}
 	}),
-}
+}...)
 
 // collector gives Prometheus the figures of the moment it asks.
 type collector struct{ s *server }

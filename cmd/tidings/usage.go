@@ -11,6 +11,7 @@ Commands:
   serve          run the server
   tail           print events as they come
   publish        publish an event
+  poll           ask a wiki for its changes and send them over UDP
   topics         list the topics
   status         show how the server is
   token          create, list and revoke tokens
@@ -86,6 +87,26 @@ Examples:
   tidings publish /news/local 'Bridge closed'
   tidings publish /sensors/attic --id temperature '{"celsius": 19.5}'
   tail -F access.log | tidings publish --lines /logs/web
+`
+
+const pollUsage = `Usage: tidings poll [FLAGS] --to udp://HOST:PORT API_URL
+
+Asks a wiki that sends no feed for its changes, again and again, and sends each of them once as the element <rc> with the id
+of the wiki in its attribute wikiid, in a datagram of its own: what the extension XMLRC sends. A server that polls for itself has
+[[poll]] in its configuration and needs no other process.
+
+Flags:
+  --to udp://HOST:PORT      where to send the changes
+  --interval DURATION       ask this often (default 10s, at least 1s)
+  --overlap DURATION        begin each time so far behind the newest change, for those that become visible late (default 30s)
+  --late DURATION           now and then begin so far behind it (default 5m)
+  --since DURATION          begin with the changes of as long ago (default: now)
+  --state FILE              write the position down here, and go on from it after a restart
+  --contact ADDRESS         whom the wiki's operators can write to; part of the User-Agent
+  --log-level LEVEL         debug, info (default), warn or error
+
+Example:
+  tidings poll https://wiki.example.org/w/api.php --to udp://127.0.0.1:4455 --contact ops@example.org
 `
 
 const topicsUsage = `Usage: tidings topics [FLAGS] [PATTERN]
