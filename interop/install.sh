@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install what `make interop` runs against: Debian's MediaWiki, curl, Chromium and Node.js, and the clients from npm.
+# Install what `make interop` runs against: Debian's MediaWiki, curl, Chromium, irssi, sic and Node.js, and the clients from npm.
 # It may be run again at any time and does only what is missing. It needs root, or sudo, where a package is missing.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -13,7 +13,7 @@ installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = i
 
 command -v dpkg-query >/dev/null || fail "this is for Debian and its like; elsewhere, install what interop/README.md names by hand"
 
-packages=(mediawiki php-cli php-sqlite3 php-xml php-mbstring php-intl curl chromium ca-certificates)
+packages=(mediawiki php-cli php-sqlite3 php-xml php-mbstring php-intl curl chromium ca-certificates irssi sic)
 # The package of MediaWiki wants a web server, and PHP in it. Left to itself that is Apache on every address of the
 # machine; these two are small, and listen on loopback at most. The tests run PHP's own server.
 installed mediawiki || packages+=(mini-httpd php-cgi)

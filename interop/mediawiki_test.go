@@ -49,6 +49,13 @@ func TestMediaWiki(t *testing.T) {
 		}
 		defer streams[d].close()
 	}
+	lines := map[mediawiki.Dialect]*ircReader{}
+	for _, d := range []mediawiki.Dialect{mediawiki.JSON, mediawiki.IRC} {
+		if lines[d], err = joinIRC(ctx, servers[d].irc, mediawiki.Channel); err != nil {
+			t.Fatal(err)
+		}
+		defer lines[d].Close()
+	}
 	foreign := map[string]*follower{}
 	for _, r := range foreignReaders {
 		if err := r.missing(); err != nil {
@@ -89,6 +96,16 @@ func TestMediaWiki(t *testing.T) {
 	for _, d := range dialects[1:] {
 		t.Run(string(d), func(t *testing.T) { compareAll(t, d, inJSON, got[d]) })
 	}
+	t.Run("lines over IRC", func(t *testing.T) {
+		said := map[mediawiki.Dialect][]string{}
+		for d, c := range lines {
+			var err error
+			if said[d], err = readIRCSession(c); err != nil {
+				t.Fatalf("%s, after %d lines: %v", d, len(said[d]), err)
+			}
+		}
+		compareIRC(t, said[mediawiki.JSON], said[mediawiki.IRC])
+	})
 	for name, f := range foreign {
 		t.Run(name, func(t *testing.T) {
 			for i, c := range inJSON {

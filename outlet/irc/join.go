@@ -125,8 +125,8 @@ func (x *session) query(t target, key string) (hub.Query, string, error) {
 	return q, text, err
 }
 
-// byField is a filter as a query string has it; anything else is an expression.
-var byField = regexp.MustCompile(`^[\w.$-]+=[^=\s]\S*$`)
+// byField is a filter as a query string has it; anything else is an expression, in which no single = can stand.
+var byField = regexp.MustCompile(`^[\w.$-]+=([^=]|$)`)
 
 // parseFilter reads field=value&field=value, or an expression.
 func parseFilter(s string) (url.Values, error) {
