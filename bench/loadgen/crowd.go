@@ -24,8 +24,8 @@ type crowd struct {
 	on  []int // of those, subscribed
 }
 
-// gather begins an empty crowd; disperse ends it.
-func gather(o *options) (*crowd, error) {
+// gather begins an empty crowd, whose subscribers say every so often that they are there; disperse ends it.
+func gather(o *options, every time.Duration) (*crowd, error) {
 	p, err := newProtocol(o)
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func gather(o *options) (*crowd, error) {
 	if b, ok := p.(beater); ok {
 		c.beat = b.beat()
 	}
-	go c.keepAlive(beatEvery)
+	go c.keepAlive(every)
 	return c, nil
 }
 

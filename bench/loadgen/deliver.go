@@ -67,7 +67,7 @@ func (crowd *crowd) open(o *options, from, to, rcvbuf int, topic func(i int) int
 // memory reads the server's memory at two numbers of subscribers; the slope between them is what one costs.
 func memory(o *options) (measure.Result, error) {
 	r := measure.Result{Label: o.label, Protocol: o.proto, Topics: o.topics}
-	all, err := gather(o)
+	all, err := gather(o, beatEvery)
 	if err != nil {
 		return r, err
 	}
@@ -96,7 +96,7 @@ func deliver(o *options) (measure.Result, error) {
 		r.Window = o.window
 	}
 	start := time.Now()
-	all, err := gather(o)
+	all, err := gather(o, beatEvery)
 	if err != nil {
 		return r, err
 	}
