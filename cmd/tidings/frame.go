@@ -233,6 +233,9 @@ func (s *target) explain(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
+	if _, ok := errors.AsType[hintError](err); ok { // it knows better
+		return err
+	}
 	status, answered := errors.AsType[*client.StatusError](err)
 	if u, ok := errors.AsType[*url.Error](err); ok && !answered {
 		err = tidings.Errorf(tidings.KindOf(err), "nothing answers at %s: %w", s.url, u.Err)

@@ -10,6 +10,7 @@ import (
 
 	"tidings"
 	"tidings/client"
+	"tidings/recentchange"
 )
 
 var (
@@ -81,16 +82,22 @@ func TestWhen(t *testing.T) {
 func TestForeignLine(t *testing.T) {
 	p := painter{now: func() time.Time { return noon }}
 	for _, tc := range []struct {
-		m    client.Message
+		e    client.Event
 		want string
 	}{
-		{client.Message{Type: "message", Data: []byte("a\nb")}, "a b"},
-		{client.Message{Type: "retract", Data: []byte("item")}, "retracted item"},
-		{client.Message{Type: "message", Data: change(`"type":"edit","title":"A","user":"B","comment":"c","length":{"old":1,"new":1},"revision":{"old":1,"new":2}`)},
+		{client.Event{Payload: []byte("a\nb")}, "a b"},
+		{client.Event{Time: noon, Payload: []byte("a\nb")}, p.when(noon) + " #c a b"},
+		{client.Event{Time: noon, Kind: tidings.Retract, ID: "item"}, p.when(noon) + " #c retracted item"},
+		{client.Event{Kind: tidings.Retract, Payload: []byte("item")}, "retracted item"},
+		{client.Event{Time: noon, ContentType: recentchange.TypeIRC, Payload: []byte("\x0314[[\x0307A\x0314]]\x034 M\x0310 \x0302https://en.wikipedia.org/w/index.php?diff=2&oldid=1\x03 \x035*\x03 \x0303B\x03 \x035*\x03 (+2) \x0310c\x03")},
+			p.when(noon) + " en.wikipedia.org M [[A]] B (+2) c"},
+		{client.Event{Time: noon, ContentType: recentchange.TypeIRC, Payload: []byte("\x0314[[\x0307Special:Log/newusers\x0314]]\x034 create\x0310 \x0302\x03 \x035*\x03 \x0303B\x03 \x035*\x03  \x0310created\x03")},
+			p.when(noon) + " #c [[]] newusers/create B created"},
+		{client.Event{Payload: change(`"type":"edit","title":"A","user":"B","comment":"c","length":{"old":1,"new":1},"revision":{"old":1,"new":2}`)},
 			p.when(time.Unix(1769855400, 0)) + " en.wikipedia.org [[A]] B (+0) c"},
 	} {
-		if got := p.foreign(tc.m); got != tc.want {
-			t.Errorf("%q: %q, want %q", tc.m.Data, got, tc.want)
+		if got := p.line(received{Event: tc.e, where: "#c"}); got != tc.want {
+			t.Errorf("%q: %q, want %q", tc.e.Payload, got, tc.want)
 		}
 	}
 }
@@ -113,7 +120,7 @@ func TestNoColourInFiles(t *testing.T) {
 	}
 }
 
-func TestParseFrom(t *testing.T) {
+func TestParsePoint(t *testing.T) {
 	for in, want := range map[string]client.From{
 		"":                     client.Live,
 		"5f3a9c01-1042":        client.After(tidings.Position{Epoch: 0x5f3a9c01, Offset: 1042}),
@@ -124,12 +131,12 @@ func TestParseFrom(t *testing.T) {
 		"2026-01-31 12:00:00":  client.Since(noon),
 		"2026-01-31":           client.Since(noon.Add(-12 * time.Hour)),
 	} {
-		if got, err := parseFrom(in, noon); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		if got, err := parsePoint("tail", in, noon); err != nil || fmt.Sprint(got.from()) != fmt.Sprint(want) {
 			t.Errorf("%q: %v, %v; want %v", in, got, err, want)
 		}
 	}
 	for _, in := range []string{"x", "-15m", "5f3a9c01", "12:00", "2026-13-01"} {
-		if got, err := parseFrom(in, noon); err == nil {
+		if got, err := parsePoint("tail", in, noon); err == nil {
 			t.Errorf("%q: %v", in, got)
 		}
 	}

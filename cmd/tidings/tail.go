@@ -10,7 +10,6 @@ import (
 	"iter"
 	"math"
 	"net/url"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -35,7 +34,7 @@ func tail(ctx context.Context, args []string, std stdio) error {
 	if err != nil {
 		return err
 	}
-	start, err := parseFrom(*from, time.Now())
+	start, err := parsePoint("tail", *from, time.Now())
 	if err != nil {
 		return err
 	}
@@ -46,11 +45,11 @@ func tail(ctx context.Context, args []string, std stdio) error {
 	if *limit == 0 {
 		out.left = math.MaxUint64
 	}
-	c, err := srv.client("tail", client.WithNotify(out.notice))
+	o, err := newOpener("tail", &srv, start, out.notice)
 	if err != nil {
 		return err
 	}
-	streams, err := tailStreams(ctx, c, operands, filters, start)
+	streams, err := o.open(operands, filters)
 	if err != nil {
 		return err
 	}
@@ -59,85 +58,6 @@ func tail(ctx context.Context, args []string, std stdio) error {
 		return nil
 	}
 	return srv.explain(err)
-}
-
-// source is one of the streams that tail reads.
-type source struct {
-	messages  iter.Seq2[client.Message, error]
-	enveloped bool // the data are events in their envelope
-	url       string
-}
-
-// tailStreams returns a function for each stream that the operands name: all patterns share one.
-func tailStreams(ctx context.Context, c *client.Client, operands, filters []string, from client.From) ([]func(context.Context) source, error) {
-	var patterns []tidings.Pattern
-	var streams []func(context.Context) source
-	for _, o := range operands {
-		if strings.Contains(o, "://") {
-			u, err := url.Parse(o)
-			if err != nil {
-				return nil, usageError{"tail", err}
-			}
-			if u.Scheme != "http" && u.Scheme != "https" {
-				return nil, usagef("tail", "%s: tail reads http and https, not %s", o, u.Scheme)
-			}
-			if len(filters) > 0 {
-				return nil, withHint(usagef("tail", "--filter is for patterns"), "write the filter into the URL, such as "+o+"?"+filters[0])
-			}
-			streams = append(streams, func(ctx context.Context) source {
-				return source{c.Stream(ctx, o, from), strings.HasSuffix(u.Path, "/subscribe"), o}
-			})
-			continue
-		}
-		p, err := tidings.ParsePattern(o)
-		if err != nil {
-			return nil, usageError{"tail", err}
-		}
-		patterns = append(patterns, p)
-	}
-	if len(operands) == 0 {
-		patterns = append(patterns, tidings.MustPattern("/**"))
-	}
-	if len(patterns) == 0 {
-		return streams, nil
-	}
-	var fields []client.Filter
-	for _, f := range filters {
-		if m := fieldFilter.FindStringSubmatch(f); m != nil {
-			fields = append(fields, client.Filter{Field: m[1], Value: m[2]})
-		} else {
-			fields = append(fields, client.Filter{Value: f})
-		}
-	}
-	ref, err := client.SubscribePath(patterns, fields...)
-	if err != nil {
-		return nil, usageError{"tail", err}
-	}
-	return append(streams, func(ctx context.Context) source {
-		return source{c.Stream(ctx, ref, from), true, ref}
-	}), nil
-}
-
-// fieldFilter matches FIELD=VALUE; any other filter is an expression, which has no assignment.
-var fieldFilter = regexp.MustCompile(`(?s)^([A-Za-z_][A-Za-z0-9_.]*)=([^=].*|)$`)
-
-// parseFrom parses the flag --from.
-func parseFrom(s string, now time.Time) (client.From, error) {
-	if s == "" {
-		return client.Live, nil
-	}
-	if p, err := tidings.ParsePosition(s); err == nil {
-		return client.After(p), nil
-	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return client.Since(now.Add(-d)), nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateTime, time.DateOnly} {
-		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
-			return client.Since(t), nil
-		}
-	}
-	return client.From{}, usagef("tail", "--from %s: want a position such as 5f3a9c01-1042, a time such as 2026-01-31T12:00:00Z, or how long ago, such as 15m", s)
 }
 
 // errEnough says that the limit is reached.
@@ -155,13 +75,13 @@ type printer struct {
 }
 
 // printAll prints until ctx ends, a stream fails or the limit is reached.
-func (p *printer) printAll(ctx context.Context, streams []func(context.Context) source) error {
+func (p *printer) printAll(ctx context.Context, streams []stream) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	for _, open := range streams {
+	for _, s := range streams {
 		wg.Go(func() {
-			if err := p.printStream(open(ctx)); err != nil {
+			if err := p.printStream(s.name, s.open(ctx)); err != nil {
 				cancel(err) // the first one is the reason
 			}
 		})
@@ -174,12 +94,17 @@ func (p *printer) printAll(ctx context.Context, streams []func(context.Context) 
 }
 
 // printStream prints one stream until it ends.
-func (p *printer) printStream(s source) error {
-	for m, err := range s.messages {
-		if gap, ok := errors.AsType[*tidings.GapError](err); ok {
+func (p *printer) printStream(name string, messages iter.Seq2[received, error]) error {
+	for r, err := range messages {
+		switch gap, isGap := errors.AsType[*tidings.GapError](err); {
+		case isGap:
 			err = p.gap(gap)
-		} else if err == nil {
-			err = p.message(m, s.enveloped)
+		case err == nil:
+			err = p.message(r)
+		default:
+			if lost, ok := errors.AsType[*lostError](err); ok {
+				err = p.lostSome(name, lost)
+			}
 		}
 		if err != nil {
 			return err
@@ -188,33 +113,19 @@ func (p *printer) printStream(s source) error {
 	return nil
 }
 
-// message prints one message.
-func (p *printer) message(m client.Message, enveloped bool) error {
-	e := client.Event{ContentType: "application/json", Payload: m.Data}
-	if enveloped {
-		if m.Type != "message" {
-			return nil
-		}
-		var err error
-		if e, err = client.ParseEvent(m.Data); err != nil {
-			return err
-		}
-	}
+// message prints one event.
+func (p *printer) message(r received) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.left == 0 {
 		return errEnough
 	}
-	line := append([]byte(nil), e.Payload...)
+	line := append([]byte(nil), r.Payload...)
 	switch p.format {
 	case "json":
-		line = oneLine(m.Data)
+		line = r.record
 	case "line":
-		if enveloped {
-			line = []byte(p.painter.event(e))
-		} else {
-			line = []byte(p.painter.foreign(m))
-		}
+		line = []byte(p.painter.line(r))
 	}
 	if _, err := p.out.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("writing: %w", err)
@@ -235,20 +146,34 @@ func oneLine(data []byte) []byte {
 	return s
 }
 
-// foreign returns a message of a stream that is not in envelopes as a line.
-func (p painter) foreign(m client.Message) string {
-	if m.Type == "retract" {
-		return p.paint(red, "retracted ") + printable(string(m.Data))
+// line returns an event as a line.
+func (p painter) line(r received) string {
+	if r.Topic != "" {
+		return p.event(r.Event)
 	}
-	rc := changeOf(client.Event{Payload: m.Data})
+	begin := ""
+	if !r.Time.IsZero() {
+		begin = p.paint(dim, p.when(r.Time)) + " " + p.paint(cyan, printable(r.where)) + " "
+	}
+	if r.Kind == tidings.Retract {
+		return begin + p.paint(red, "retracted ") + printable(string(r.Payload)+r.ID)
+	}
+	rc := changeOf(r.Event)
 	if rc == nil {
-		return text("", m.Data)
+		return begin + text("", r.Payload)
 	}
-	where := rc.ServerName.Value()
-	if where == "" {
-		where = rc.Wiki.Value()
+	if begin == "" || rc.ServerName.Value() != "" {
+		where := rc.ServerName.Value()
+		if where == "" {
+			where = rc.Wiki.Value()
+		}
+		at := rc.Time()
+		if at.IsZero() {
+			at = r.Time
+		}
+		begin = p.paint(dim, p.when(at)) + " " + p.paint(cyan, printable(where)) + " "
 	}
-	return p.paint(dim, p.when(rc.Time())) + " " + p.paint(cyan, printable(where)) + " " + p.change(rc)
+	return begin + p.change(rc)
 }
 
 // gap says that events were lost, on stderr and, for a program, among the events.
@@ -263,14 +188,44 @@ func (p *printer) gap(gap *tidings.GapError) error {
 	return err
 }
 
+// lostSome says that what was sent while a connection was away is lost, on stderr and, for a program, among the events.
+func (p *printer) lostSome(name string, lost *lostError) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.err, "tidings: gap: %s: %s\n", printable(hostOf(name)), printable(lost.Error()))
+	if p.format != "json" {
+		return nil
+	}
+	type data struct {
+		Reason string `json:"reason"`
+	}
+	b, err := json.Marshal(struct {
+		SpecVersion string `json:"specversion"`
+		ID          string `json:"id"`
+		Source      string `json:"source"`
+		Type        string `json:"type"`
+		ContentType string `json:"datacontenttype"`
+		Data        data   `json:"data"`
+	}{cloudevents.SpecVersion, "gap-" + p.painter.now().UTC().Format(time.RFC3339Nano), name, cloudevents.TypeGap, "application/json", data{lost.why}})
+	if err == nil {
+		_, err = p.out.Write(append(b, '\n'))
+	}
+	return err
+}
+
+// hostOf returns what a person calls the server of a URL.
+func hostOf(s string) string {
+	if u, err := url.Parse(s); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return s
+}
+
 // notice says on stderr that a connection was lost, or is there again.
 func (p *printer) notice(n client.Notice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	where := n.URL
-	if u, err := url.Parse(n.URL); err == nil {
-		where = u.Host
-	}
+	where := hostOf(n.URL)
 	switch {
 	case n.Err != nil:
 		p.lost[n.URL] = true
