@@ -3,10 +3,11 @@ package outlet
 import (
 	"context"
 	"encoding/json"
+	"net/url"
+	"slices"
 
 	"tidings"
 	"tidings/hub"
-	"tidings/hub/expression"
 )
 
 // Wanted is a subscription as clients of the protocols that speak JSON write it.
@@ -14,7 +15,7 @@ type Wanted struct {
 	// Topics are topics or patterns.
 	Topics []string `json:"topics"`
 	// Filter is an expression (package hub/expression), an object of fields, each with a value or a list of
-	// alternatives, or a list of both, all of which have to let an event pass.
+	// alternatives, or a list of expressions and one object, all of which have to let an event pass.
 	Filter json.RawMessage `json:"filter"`
 	// After is the position to go on from, Since a time in one of the forms of ParseTime. Without them it is now.
 	After *tidings.Position `json:"after"`
@@ -67,76 +68,81 @@ func Patterns(topics []string, max int) ([]tidings.Pattern, error) {
 // FilterJSON returns the filter that a JSON value stands for; see Wanted. Nothing and null stand for none. Errors are of
 // kind tidings.ErrInvalid.
 func FilterJSON(raw json.RawMessage) (hub.Filter, error) {
-	return filterJSON(raw, true)
+	q, err := FilterQuery(raw)
+	if err != nil {
+		return nil, err
+	}
+	return Filter(q)
 }
 
-func filterJSON(raw json.RawMessage, lists bool) (hub.Filter, error) {
-	var first byte
-	if len(raw) > 0 {
-		first = raw[0]
-	}
+// FilterQuery returns the query string that asks for the same as the JSON value; see Filter.
+func FilterQuery(raw json.RawMessage) (url.Values, error) {
+	q := url.Values{}
+	var parts []json.RawMessage
 	switch {
-	case first == 0 || first == 'n':
-		return nil, nil
-	case first == '"':
-		var text string
-		if err := json.Unmarshal(raw, &text); err != nil {
-			break
+	case len(raw) == 0 || raw[0] == 'n':
+	case raw[0] == '[':
+		if err := json.Unmarshal(raw, &parts); err != nil {
+			return nil, errFilter
 		}
-		return expression.Compile(text)
-	case first == '{':
-		return fieldsJSON(raw)
-	case first == '[' && lists:
-		var all []json.RawMessage
-		if json.Unmarshal(raw, &all) != nil {
-			break
-		}
-		if len(all) > maxExpressions {
-			return nil, tidings.Errorf(tidings.ErrInvalid, "there are %d filters and may be %d", len(all), maxExpressions)
-		}
-		var filters []hub.Filter
-		for _, one := range all {
-			f, err := filterJSON(one, false)
-			if err != nil {
+	default:
+		parts = []json.RawMessage{raw}
+	}
+	objects := 0
+	for _, part := range parts {
+		switch part[0] {
+		case '"':
+			var text string
+			if err := json.Unmarshal(part, &text); err != nil {
+				return nil, errFilter
+			}
+			q.Add("filter", text)
+		case '{':
+			if objects++; objects > 1 {
+				return nil, errFilter
+			}
+			if err := addFields(q, part); err != nil {
 				return nil, err
 			}
-			filters = append(filters, f)
+		default:
+			return nil, errFilter
 		}
-		return hub.All(filters...), nil
 	}
-	return nil, tidings.Errorf(tidings.ErrInvalid, "the filter is neither an expression nor an object of fields such as {\"wiki\":\"enwiki\"}")
+	return q, nil
 }
 
-// fieldsJSON returns the filter for an object of fields.
-func fieldsJSON(raw json.RawMessage) (hub.Filter, error) {
+var errFilter = tidings.Errorf(tidings.ErrInvalid, "the filter is neither an expression nor an object of fields such as {\"wiki\":\"enwiki\"}, nor a list of expressions and one object")
+
+// addFields adds the members of an object, each a value or a list of alternatives.
+func addFields(q url.Values, raw json.RawMessage) error {
 	var object map[string]json.RawMessage
-	invalid := func(name string) error {
-		return tidings.Errorf(tidings.ErrInvalid, "the filter's field %q is no text, number, boolean or list of them", name)
-	}
 	if err := json.Unmarshal(raw, &object); err != nil {
-		return nil, invalid("")
+		return errFilter
 	}
-	fields := map[string][]string{}
 	for name, value := range object {
+		if slices.Contains(reserved, name) {
+			return tidings.Errorf(tidings.ErrInvalid, "the field %q cannot be filtered by its name: use an expression", name)
+		}
 		values := []json.RawMessage{value}
 		if value[0] == '[' {
 			values = nil
 			if err := json.Unmarshal(value, &values); err != nil {
-				return nil, invalid(name)
+				return errFilter
 			}
 		}
+		q[name] = []string{}
 		for _, v := range values {
 			text := string(v) // a number or a boolean, which compare as text
 			switch v[0] {
 			case '"':
 				if err := json.Unmarshal(v, &text); err != nil {
-					return nil, invalid(name)
+					return errFilter
 				}
 			case '{', '[', 'n':
-				return nil, invalid(name)
+				return tidings.Errorf(tidings.ErrInvalid, "the filter's field %q is no text, number, boolean or list of them", name)
 			}
-			fields[name] = append(fields[name], text)
+			q.Add(name, text)
 		}
 	}
-	return hub.NewFieldFilter(fields)
+	return nil
 }

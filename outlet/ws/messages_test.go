@@ -95,6 +95,8 @@ func TestRequests(t *testing.T) {
 		{`{"type":"subscribe","id":"a","topics":["/a"],"filter":{"a":{}}}`, "error", `"a"`},
 		{`{"type":"subscribe","id":"a","topics":["/a"],"filter":{"a":null}}`, "error", `"a"`},
 		{`{"type":"subscribe","id":"a","topics":["/a"],"filter":[["x"]]}`, "error", "filter"},
+		{`{"type":"subscribe","id":"a","topics":["/a"],"filter":[{"a":1},{"b":1}]}`, "error", "filter"},
+		{`{"type":"subscribe","id":"a","topics":["/a"],"filter":{"topic":"/a"}}`, "error", "expression"},
 		{`{"type":"subscribe","id":"a","topics":["/a"],"after":"yesterday"}`, "error", "not a position"},
 		{`{"type":"subscribe","id":"a","topics":["/a"],"since":"yesterday"}`, "error", "no time"},
 		{`{"type":"subscribe","id":"c","topics":["/private/x"]}`, "error", "private"},
