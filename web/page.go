@@ -49,11 +49,11 @@ func (p *page) Title() string {
 func (p *page) MoreTopics() int { return p.Figures.Matched - len(p.Figures.Topics) }
 
 var templates = template.Must(template.New("page").Funcs(template.FuncMap{
-	"asset":  assetPath,
-	"bars":   bars,
-	"scale":  scale,
-	"rate":   rateText,
-	"number": numberText,
+	"asset":   assetPath,
+	"bars":    bars,
+	"scale":   scale,
+	"rate":    rateText,
+	"number":  numberText,
 	"topRate": func(top uint32, seconds int) string { return rateText(float64(top) / float64(seconds)) },
 	// A topic is shown as its last segment, and what stands before it apart.
 	"parent": func(t tidings.Topic) string { return string(t)[:strings.LastIndexByte(string(t), '/')] },
@@ -67,16 +67,17 @@ var templates = template.Must(template.New("page").Funcs(template.FuncMap{
 
 // The chart's functions are in assets/page.js too; the tests of both use the same table.
 
-// scale returns what the top of a chart stands for: the next of 1, 2, 5, 10, 20, … that no count is above.
-func scale(counts []uint32) uint32 {
+// scale returns what the top of a chart stands for: the next number that is easy to read, times per, that no count is
+// above.
+func scale(counts []uint32, per int) uint32 {
 	most := uint32(1)
 	for _, n := range counts {
 		most = max(most, n)
 	}
 	for unit := uint32(1); ; unit *= 10 {
-		for _, n := range []uint32{1, 2, 5} {
-			if n*unit >= most || unit >= 1_000_000_000 {
-				return n * unit
+		for _, n := range []uint32{1, 2, 3, 4, 5, 6, 8} {
+			if top := n * unit * uint32(per); top >= most || unit >= 10_000_000 {
+				return top
 			}
 		}
 	}
@@ -105,8 +106,10 @@ func rateText(perSecond float64) string {
 		return strconv.FormatFloat(perSecond, 'f', 1, 64) + "/s"
 	case perMinute >= 0.5:
 		return strconv.FormatFloat(math.Round(perMinute), 'f', 0, 64) + "/min"
+	case perMinute > 0:
+		return "<1/min"
 	}
-	return "–"
+	return "0"
 }
 
 // numberText returns a number that is not negative, with its thousands apart.

@@ -19,7 +19,7 @@ function rateText(perSecond) {
   if (perSecond >= 9.95) return number(Math.round(perSecond)) + '/s'
   if (perSecond >= 0.995) return perSecond.toFixed(1) + '/s'
   if (perMinute >= 0.5) return Math.round(perMinute) + '/min'
-  return '–'
+  return perMinute > 0 ? '<1/min' : '0'
 }
 
 function duration(ms) {
@@ -520,9 +520,9 @@ const everyMs = 2500
 const mine = new Map() // events that passed the filter, by bucket
 let drawnAt = Date.now()
 
-function scale(counts) {
+function scale(counts, per) {
   const most = Math.max(1, ...counts)
-  for (let unit = 1; ; unit *= 10) for (const n of [1, 2, 5]) if (n * unit >= most) return n * unit
+  for (let unit = per; ; unit *= 10) for (const n of [1, 2, 3, 4, 5, 6, 8]) if (n * unit >= most) return n * unit
 }
 
 function bars(counts, top) {
@@ -537,7 +537,7 @@ const filtered = main.hasAttribute('data-filtered')
 let countedMine = 0
 
 function draw(f) {
-  const top = scale(f.counts)
+  const top = scale(f.counts, f.seconds)
   byId('rate').textContent = rateText(f.rate)
   byId('chart-top').textContent = rateText(top / f.seconds)
   byId('chart-all').setAttribute('d', bars(f.counts, top))
@@ -565,7 +565,7 @@ function drawTopics(f) {
       li = topicRow(t.topic)
       ul.append(li)
     }
-    li.querySelector('.bar').setAttribute('d', bars(t.counts, scale(t.counts)))
+    li.querySelector('.bar').setAttribute('d', bars(t.counts, scale(t.counts, 1)))
     li.querySelector('.rate').textContent = rateText(t.rate)
     li.querySelector('.count').textContent = number(t.events)
   }
