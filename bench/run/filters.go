@@ -29,6 +29,11 @@ var expressions = []struct{ what, text string }{
 	{"JSON payload", `data.type == "edit" && data.wiki == "w{n}wiki"`},
 }
 
+// expressionPath returns the path of a subscription to the changes of all wikis through an expression.
+func expressionPath(text string) string {
+	return "/topics/recentchange/*?format=sse&filter=" + strings.ReplaceAll(url.QueryEscape(text), url.QueryEscape("{n}"), "{n}")
+}
+
 // filters: every subscriber reads the changes of all wikis through its expression.
 func filters(ctx context.Context, b *bench) error {
 	subscribers := b.large * 2 / 3 // 10,000 of 15,000
@@ -43,8 +48,7 @@ func filters(ctx context.Context, b *bench) error {
 		if err != nil {
 			return err
 		}
-		path := "/topics/recentchange/*?format=sse&filter=" + strings.ReplaceAll(url.QueryEscape(e.text), url.QueryEscape("{n}"), "{n}")
-		r, err := b.load(ctx, t, "-proto", "sse", "-addr", t.addr(), "-path", path, "-await", ":ok\n\n", "-pub", "udp", "-pubto", t.udp,
+		r, err := b.load(ctx, t, "-proto", "sse", "-addr", t.addr(), "-path", expressionPath(e.text), "-await", ":ok\n\n", "-pub", "udp", "-pubto", t.udp,
 			"-conns", strconv.Itoa(subscribers), "-topics", strconv.Itoa(different), "-rate", strconv.Itoa(filterRate),
 			"-events", strconv.Itoa(filterRate*seconds), "-size", strconv.Itoa(bytesOfChange), "-samplepss")
 		if err = errors.Join(err, t.stop()); err != nil {

@@ -76,7 +76,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 		peers = append(peers, s.name)
 	}
 	pick := f.String("scenario", strings.Join(all, ","), "scenarios, comma separated")
-	against := f.String("servers", strings.Join(peers, ","), "servers, comma separated")
+	against := f.String("servers", strings.Join(peers, ","), "servers, comma separated; with -quick rawfan,tidings if not given")
 	f.BoolVar(&o.quick, "quick", false, "small sizes, and no target but delivery: for CI")
 	f.BoolVar(&o.strict, "strict", false, "exit with 1 when a target is missed")
 	f.IntVar(&o.repeat, "repeat", 3, "runs of each fan-out, of which the best counts")
@@ -106,6 +106,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 			"million": func() { o.million = 0.01 },
 			"ingest":  func() { o.ingestFor = 2 * time.Second },
 			"rate":    func() { o.rate = 2000 },
+			"servers": func() { *against = "rawfan,tidings" }, // the peers are not what is judged, and may have to be built first
 		} {
 			if !given[name] {
 				set()

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"io"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,8 +38,21 @@ func TestOptions(t *testing.T) {
 	if o.small != 50 || o.large == 15000 || o.repeat != 1 {
 		t.Errorf("-quick has to shrink what is not given, and only that: %+v", o)
 	}
+	if !slices.Equal(o.servers, []string{"rawfan", "tidings"}) {
+		t.Errorf("servers %v, want a quick run to need no peers", o.servers)
+	}
 	if !slices.Equal(o.scenarios, []string{"fanout", "start"}) {
 		t.Errorf("scenarios %v, want them in the order of the program", o.scenarios)
+	}
+}
+
+// The expressions have to survive the query string, with the number of the wiki still to be put in.
+func TestExpressionPath(t *testing.T) {
+	path := expressionPath(`wiki == "w{n}wiki" && user.matches("^a+%$")`)
+	q, ok := strings.CutPrefix(strings.ReplaceAll(path, "{n}", "7"), "/topics/recentchange/*?")
+	values, err := url.ParseQuery(q)
+	if !ok || err != nil || values.Get("filter") != `wiki == "w7wiki" && user.matches("^a+%$")` || values.Get("format") != "sse" {
+		t.Errorf("%s: %v, %v", path, values, err)
 	}
 }
 
