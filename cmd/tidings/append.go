@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"tidings"
 )
@@ -13,6 +14,9 @@ func (s *server) append(ctx context.Context, events ...tidings.Event) ([]tidings
 	done, err := s.journal.Append(ctx, events...)
 	switch {
 	case err == nil:
+		if s.keys != nil {
+			s.keys.add(time.Now(), events)
+		}
 		if s.refusing.Swap(nil) != nil {
 			s.log.Info("the journal takes events again")
 		}

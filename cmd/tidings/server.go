@@ -53,6 +53,7 @@ type server struct {
 	publish *sourcehttp.Server
 	udp     *mediawiki.UDP
 	remote  remote
+	keys    *keys // nil without remote sources
 
 	listener    *edge.Listener
 	http        *http.Server
@@ -121,14 +122,15 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 	s.rc = v09.New(v09.Options{Hub: s.hub, Edge: s.edge, Authenticate: s.authenticate, Origins: cfg.HTTP.CORSOrigins, MaxPatterns: cfg.Limits.RCStream,
 		Queued: func() uint64 { return j.Head().Offset - s.hub.Head().Offset }, Log: log})
 	undo = append(undo, func() { s.rc.Shutdown(canceled()) })
-	if err := s.openPage(); err != nil {
-		return nil, err
-	}
-	undo = append(undo, s.web.Close)
 
 	sources, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopSources = stop
 	undo = append(undo, func() { stop(); s.sources.Wait() })
+	if hasRemote(&cfg) {
+		if s.keys, err = openKeys(ctx, j, time.Duration(cfg.DedupeWindow)); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.listenUDP(sources); err != nil {
 		return nil, err
 	}
@@ -136,6 +138,10 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 		return nil, err
 	}
 	undo = append(undo, s.closeIRC)
+	if err := s.openPage(); err != nil {
+		return nil, err
+	}
+	undo = append(undo, s.web.Close)
 	if err := s.listenHTTP(); err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"tidings"
+	"tidings/config"
 	"tidings/journal"
 	"tidings/source/mediawiki/eventstreams"
 	"tidings/source/mediawiki/poll"
@@ -24,18 +24,14 @@ type remote struct {
 	names   struct{ polls, streams, redises []string } // the publishers
 }
 
-// recentKeys is how many of the journal's last events sources look at when they start: several commits.
-const recentKeys = 4096
+// hasRemote reports whether there are such sources.
+func hasRemote(c *config.Config) bool { return len(c.Poll)+len(c.EventStreams)+len(c.Redis) > 0 }
 
 // openSources starts the sources of the configuration that go and get changes.
 func (s *server) openSources(ctx context.Context) error {
 	c := s.cfg
-	if len(c.Poll)+len(c.EventStreams)+len(c.Redis) == 0 {
+	if !hasRemote(&c) {
 		return nil
-	}
-	stored, err := lastKeys(ctx, s.journal)
-	if err != nil {
-		return err
 	}
 	begins, err := openBegins(ctx, s.journal)
 	if err != nil {
@@ -53,7 +49,7 @@ func (s *server) openSources(ctx context.Context) error {
 		}
 		poller, err := poll.New(poll.Config{
 			API: u, UserAgent: s.userAgent(u), Token: p.Token, Interval: time.Duration(p.Interval), Overlap: time.Duration(p.Overlap), Late: time.Duration(p.Late),
-			MaxLag: poll.DefaultMaxLag, Publisher: name, Begin: begin, Mark: mark, Stored: stored, Wikis: c.Wikis, Append: s.append, Log: s.log,
+			MaxLag: poll.DefaultMaxLag, Publisher: name, Begin: begin, Mark: mark, Stored: s.keys.old, Wikis: c.Wikis, Append: s.append, Log: s.log,
 		})
 		if err != nil {
 			return err
@@ -73,7 +69,7 @@ func (s *server) openSources(ctx context.Context) error {
 		}
 		source, err := eventstreams.New(eventstreams.Config{
 			URL: u, UserAgent: s.userAgent(u), Token: e.Token, Silence: time.Duration(e.Silence),
-			Publisher: name, Begin: begin, Mark: mark, Stored: stored, Wikis: c.Wikis, Append: s.append, Log: s.log,
+			Publisher: name, Begin: begin, Mark: mark, Stored: s.keys.old, Wikis: c.Wikis, Append: s.append, Log: s.log,
 		})
 		if err != nil {
 			return err
@@ -123,38 +119,6 @@ func userAgent(contact string) string {
 		agent += " (" + contact + ")"
 	}
 	return agent
-}
-
-// lastKeys returns a function that tells whether one of the journal's last events has a key. A process that was killed may
-// have stored a part of a batch without its Mark, and how long it stayed away is not bounded by the deduplication
-// window.
-func lastKeys(ctx context.Context, j journal.Journal) (func(string) bool, error) {
-	keys := map[string]bool{}
-	head, after := j.Head(), j.Oldest()
-	if head.Offset > after.Offset+recentKeys {
-		after.Offset = head.Offset - recentKeys
-	}
-	for after.Offset < head.Offset {
-		events, next, err := j.Read(ctx, after, nil, 512)
-		var gap *tidings.GapError
-		if errors.As(err, &gap) && gap.Oldest.Offset > after.Offset { // retention was quicker
-			after = gap.Oldest
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading the journal's last events: %w", err)
-		}
-		for i := range events {
-			if k := events[i].Key; k != "" {
-				keys[k] = true
-			}
-		}
-		if next.Offset <= after.Offset {
-			break
-		}
-		after = next
-	}
-	return func(key string) bool { return keys[key] }, nil
 }
 
 // begins remembers when each source was started for the first time: until it has stored an event, and with it a Mark,

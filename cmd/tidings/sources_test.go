@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tidings"
@@ -287,8 +288,8 @@ func TestBegins(t *testing.T) {
 			if mark, _, err := b.of(t.Context(), "poll:a", time.Hour); err != nil || mark != "m" {
 				t.Error(mark, err)
 			}
-			stored, err := lastKeys(t.Context(), s.journal)
-			if err != nil || !stored("k") || stored("other") {
+			keys, err := openKeys(t.Context(), s.journal, time.Minute)
+			if err != nil || !keys.old("k") || keys.old("other") {
 				t.Error("the last keys", err)
 			}
 		}
@@ -296,6 +297,32 @@ func TestBegins(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+func TestKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &keys{young: time.Minute, at: map[string]time.Time{}}
+		add := func(from, to int) {
+			for i := from; i < to; i++ {
+				k.add(time.Now(), []tidings.Event{{Key: fmt.Sprint(i)}, {}})
+			}
+		}
+		add(0, 10)
+		time.Sleep(59 * time.Second)
+		add(5, 6) // a repeat is no younger for that
+		if k.old("5") {
+			t.Error("a young key is called old")
+		}
+		time.Sleep(time.Second)
+		if !k.old("5") || !k.old("9") || k.old("10") || k.old("") {
+			t.Error("old keys are not known")
+		}
+		add(10, 10+keptKeys)
+		time.Sleep(time.Minute)
+		if len(k.at) != keptKeys || len(k.ring) != keptKeys || k.old("9") || !k.old("10") {
+			t.Errorf("%d keys", len(k.at))
+		}
+	})
 }
 
 func TestPublisherName(t *testing.T) {

@@ -71,7 +71,8 @@ type Config struct {
 	Begin time.Time
 	// Mark is the last one of Publisher in the journal.
 	Mark string
-	// Stored reports whether the journal's last events, which may be newer than Mark after a crash, have one with the key.
+	// Stored reports whether the journal has an event with the key, from this source before a crash that took its Mark or
+	// from another, which it would not recognise as a repeat.
 	Stored func(key string) bool
 	// Wikis tells what the events do not.
 	Wikis recentchange.Wikis

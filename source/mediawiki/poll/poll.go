@@ -69,7 +69,8 @@ type Config struct {
 	Begin time.Time
 	// Mark is the last one of Publisher in the journal.
 	Mark string
-	// Stored reports whether the journal's last events, which may be newer than Mark after a crash, have one with the key.
+	// Stored reports whether the journal has an event with the key, from this source before a crash that took its Mark or
+	// from another, which it would not recognise as a repeat.
 	Stored func(key string) bool
 	// Wikis tells what the API does not.
 	Wikis recentchange.Wikis
@@ -119,7 +120,7 @@ type Stats struct {
 	Polls      uint64 // that succeeded
 	Rows       uint64 // received
 	Late       uint64 // changes that became visible behind newer ones
-	Stored     uint64 // rows that the journal had already, after a crash
+	Stored     uint64 // changes that the journal had, for longer than it recognises a repeat
 	Appended   uint64
 	Duplicates uint64 // events whose Key the journal had seen
 	Errors     uint64 // requests that failed, Lagged aside
