@@ -2,6 +2,8 @@ package web
 
 import (
 	"bytes"
+	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"text/template"
@@ -40,10 +42,10 @@ var ways = []Way{
 		Code: `curl -N {{sh .EventStreams}}`},
 	{ID: "websocket", Name: "WebSocket", About: "Subscribe, unsubscribe and resume as JSON messages on one connection.", Needs: "websocket",
 		Code: `websocat {{sh .WebSocket}}`},
-	{ID: "socketio", Name: "Socket.IO", About: "As RCStream had it: programs written for that need another host and nothing else.", Needs: "socketio", Changes: true,
-		Code: "const socket = io({{js .RC}})\nsocket.on('connect', () => socket.emit('subscribe', {{js .Wiki}}))\nsocket.on('change', (change) => console.log(change.title))"},
+	{ID: "rcstream", Name: "Socket.IO 0.9", About: "As RCStream had it: programs written for that need another host and nothing else.", Needs: "rcstream", Changes: true,
+		Code: "const socket = io.connect({{js .RC}})\nsocket.on('connect', () => socket.emit('subscribe', {{js .Wiki}}))\nsocket.on('change', (change) => console.log(change.title))"},
 	{ID: "irc", Name: "IRC", About: "The coloured lines of irc.wikimedia.org, in channels of the same names.", Needs: "irc", Changes: true,
-		Code: "irssi --connect {{.IRCHost}} --port {{.IRCPort}}\n/join {{.Channel}}"},
+		Code: "irssi --connect {{sh .IRCHost}} --port {{.IRCPort}}\n/join {{.Channel}}"},
 	{ID: "publish", Name: "Publish", About: "JSON, XML or text. A token is needed: tidings token create NAME {{sh .Scope}} makes one.",
 		Code: `curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: text/plain' -d 'hello' {{sh .Publish}}`},
 }
@@ -107,7 +109,12 @@ func targetOf(v view, base, irc string) target {
 	if exact != "" {
 		t.Channel = "#" + strings.TrimSuffix(exact, ".org")
 	}
-	if host, port, ok := cutPort(irc); ok {
+	if host, port, err := net.SplitHostPort(irc); err == nil {
+		if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() { // on every address: then where the page is
+			if u, err := url.Parse(base); err == nil {
+				host = u.Hostname()
+			}
+		}
 		t.IRCHost, t.IRCPort = host, port
 	}
 	to := tidings.Topic("/greetings")
@@ -118,14 +125,6 @@ func targetOf(v view, base, irc string) target {
 	}
 	t.Publish, t.Scope = base+topicurl.Of(to), "publish:"+string(to)
 	return t
-}
-
-func cutPort(addr string) (host, port string, ok bool) {
-	i := strings.LastIndexByte(addr, ':')
-	if i < 0 {
-		return "", "", false
-	}
-	return strings.Trim(addr[:i], "[]"), addr[i+1:], true
 }
 
 // shownWay is a way with the reader's view filled in.

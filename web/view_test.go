@@ -111,7 +111,7 @@ func FuzzView(f *testing.F) {
 }
 
 func TestWays(t *testing.T) {
-	serves := map[string]string{"irc": "[::1]:6667", "websocket": "", "socketio": ""}
+	serves := map[string]string{"irc": "[::1]:6667", "websocket": "", "rcstream": ""}
 	for _, tt := range []struct {
 		query string
 		want  map[string]string // code by id; empty if it is not shown
@@ -122,7 +122,7 @@ func TestWays(t *testing.T) {
 			"json":         "curl -g 'http://h:1/topics/**?limit=10'",
 			"eventstreams": "curl -N http://h:1/v2/stream/recentchange",
 			"websocket":    "websocat 'ws://h:1/subscribe?topic=/**'",
-			"socketio":     "const socket = io('http://h:1/rc')\nsocket.on('connect', () => socket.emit('subscribe', '*'))\nsocket.on('change', (change) => console.log(change.title))",
+			"rcstream":     "const socket = io.connect('http://h:1/rc')\nsocket.on('connect', () => socket.emit('subscribe', '*'))\nsocket.on('change', (change) => console.log(change.title))",
 			"irc":          "irssi --connect ::1 --port 6667\n/join #en.wikipedia",
 			"publish":      `curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: text/plain' -d 'hello' http://h:1/topics/greetings`,
 		}},
@@ -136,7 +136,7 @@ func TestWays(t *testing.T) {
 			"sse":          `curl -N 'http://h:1/subscribe?topic=/news/it%27s%20%5Bab%5D%3F'`,
 			"browser":      "const source = new EventSource('http://h:1/subscribe?topic=/news/it%27s%20%5Bab%5D%3F')\nsource.onmessage = (e) => console.log(JSON.parse(e.data))\nsource.addEventListener('gap', (e) => console.warn('gap', e.data))",
 			"json":         `curl -g 'http://h:1/topics/news/it%27s%20[ab]%3F?limit=10'`,
-			"eventstreams": "", "irc": "", "socketio": "",
+			"eventstreams": "", "irc": "", "rcstream": "",
 		}},
 		{"topic=/news/local", map[string]string{"publish": `curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: text/plain' -d 'hello' http://h:1/topics/news/local`}},
 		{"topic=nonsense", map[string]string{"tail": "", "sse": "", "publish": ""}},
@@ -160,8 +160,13 @@ func TestWays(t *testing.T) {
 		}
 	}
 	v, _ := readView(nil, 3)
+	for _, w := range waysFor(v, "http://[::1]:1", map[string]string{"irc": "0.0.0.0:6667"}) {
+		if w.ID == "irc" && w.Code != "irssi --connect ::1 --port 6667\n/join #en.wikipedia" {
+			t.Errorf("of a listener on every address: %s", w.Code)
+		}
+	}
 	for _, w := range waysFor(v, "http://h:1", nil) {
-		if w.ID == "irc" || w.ID == "websocket" || w.ID == "socketio" {
+		if w.ID == "irc" || w.ID == "websocket" || w.ID == "rcstream" {
 			t.Errorf("a server that has no %s offers it", w.Name)
 		}
 	}

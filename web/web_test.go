@@ -54,7 +54,7 @@ func newWorld(t *testing.T) *world {
 			}
 			return topics, err
 		},
-		Serves: map[string]string{"irc": "127.0.0.1:6667", "websocket": "", "socketio": ""},
+		Serves: map[string]string{"irc": "127.0.0.1:6667", "websocket": "", "rcstream": ""},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -196,6 +196,10 @@ func (s *server) topicPage(w http.ResponseWriter, r *http.Request) {
 
 // openPage wires the live page.
 func (s *server) openPage() (err error) {
+	serves := map[string]string{"websocket": "", "rcstream": ""}
+	if s.ircListener != nil {
+		serves["irc"] = s.ircListener.Addr().String()
+	}
 	s.web, err = web.New(web.Options{
 		Hub: s.hub, Authenticate: s.authenticate, MaxPatterns: s.cfg.Limits.Patterns, Log: s.log,
 		May: func(a tidings.Actor, t tidings.Topic) error { return s.policy.May(a, tidings.ReadAction, t) },
@@ -207,7 +211,7 @@ func (s *server) openPage() (err error) {
 			}
 			return topics, err
 		},
-		Serves: map[string]string{},
+		Serves: serves,
 	})
 	return err
 }
