@@ -257,6 +257,44 @@ func TestSources(t *testing.T) {
 	}
 }
 
+// TestLaterThanAnother: what UDP has brought does not come again from a poll that could not be made for longer than the
+// journal remembers keys.
+func TestLaterThanAnother(t *testing.T) {
+	api := &fakeAPI{polls: make(chan int, 100)}
+	apiServer := httptest.NewServer(api)
+	defer apiServer.Close()
+	cfg := config.Defaults()
+	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr = filepath.Join(t.TempDir(), "data"), config.Off, "127.0.0.1:0", config.Off
+	cfg.DedupeWindow = config.Duration(100 * time.Millisecond)
+	s := openTest(t, cfg)
+	udp, err := net.Dial("udp", s.udp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	for rcid := range 3 {
+		io.WriteString(udp, feedJSON(rcid+1))
+		api.add(rcid + 1)
+	}
+	events(t, s, "/recentchange/*", 3)
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	api.add(4)
+	cfg.Poll = []config.Poll{{APIURL: apiServer.URL + "/api.php", Interval: config.Duration(time.Second), Overlap: config.Duration(time.Minute), Late: config.Duration(time.Minute), Begin: config.Duration(time.Hour)}}
+	s = openTest(t, cfg)
+	all := events(t, s, "/recentchange/*", 4)
+	for range 2 {
+		<-api.polls
+	}
+	if r := s.report().Poll[0]; len(all) != 4 || all[3].Key != "rc/xwiki/4" || r.Appended != 1 || r.Stored != 3 {
+		t.Errorf("%d events, %+v", len(all), r)
+	}
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestBegins: a source that has stored nothing yet begins at its first start, however often it is started.
 func TestBegins(t *testing.T) {
 	cfg := config.Defaults()
