@@ -13,7 +13,7 @@ installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = i
 
 command -v dpkg-query >/dev/null || fail "this is for Debian and its like; elsewhere, install what interop/README.md names by hand"
 
-packages=(mediawiki php-cli php-sqlite3 php-xml php-mbstring php-intl curl chromium ca-certificates irssi sic)
+packages=(mediawiki php-cli php-sqlite3 php-xml php-mbstring php-intl curl chromium ca-certificates irssi sic redis-server)
 # The package of MediaWiki wants a web server, and PHP in it. Left to itself that is Apache on every address of the
 # machine; these two are small, and listen on loopback at most. The tests run PHP's own server.
 installed mediawiki || packages+=(mini-httpd php-cgi)

@@ -102,12 +102,18 @@ irc_channel = "#garden.example"
 // newServer starts a server with wikiConfig and further configuration. It is stopped when the test ends.
 func newServer(t *testing.T, config string) *server {
 	t.Helper()
+	return newServerAt(t, config, freePort(t, "udp"))
+}
+
+// newServerAt is newServer with the address for feeds given.
+func newServerAt(t *testing.T, config, udp string) *server {
+	t.Helper()
 	// Not below t.TempDir: its removal is an error if a server that was killed is still letting go of its files.
 	dir, err := os.MkdirTemp(scratch, "server-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, dir: dir, up: make(chan struct{}), http: freePort(t, "tcp"), udp: freePort(t, "udp"), irc: freePort(t, "tcp")}
+	s := &server{t: t, dir: dir, up: make(chan struct{}), http: freePort(t, "tcp"), udp: udp, irc: freePort(t, "tcp")}
 	s.url = "http://" + s.http
 	if err := os.WriteFile(dir+"/tidings.toml", []byte(config+wikiConfig), 0o644); err != nil {
 		t.Fatal(err)
