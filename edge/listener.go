@@ -99,6 +99,9 @@ func (a *accepted) Close() error {
 	return err
 }
 
+// NetConn returns the connection itself, as that of crypto/tls does.
+func (a *accepted) NetConn() net.Conn { return a.Conn }
+
 func (a *accepted) detach() func() {
 	a.moved.Store(true)
 	return a.release

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"tidings"
@@ -22,6 +21,7 @@ const (
 	lingerTime   = 5 * time.Second        // for the outcome of an answer
 	outcomeTime  = 100 * time.Millisecond // that the next poll waits for it
 	maxAnswer    = 64 << 10               // bytes after which an answer takes no more events
+	maxRepeats   = 2                      // that a client gets an answer anew
 )
 
 // post takes packets that the client of a polling transport sends: as the body, or from JSONP as the JSON string in the form's
@@ -190,7 +190,7 @@ func (ss *session) hold(p *poll) {
 		if replaced {
 			// What comes next is the other poll's.
 			ss.leave(p, &at)
-			ss.answer(p, appendFramed(nil, []byte(packetNoop)))
+			p.answer(appendFramed(nil, []byte(packetNoop)))
 			return
 		}
 		if changed && !ended {
@@ -226,11 +226,11 @@ func (ss *session) hold(p *poll) {
 		case leaving:
 			ss.leave(p, &at)
 			ss.end("shutdown", "")
-			ss.answer(p, appendFramed(nil, []byte(packetGoodbye)))
+			p.answer(appendFramed(nil, []byte(packetGoodbye)))
 			return
 		case !time.Now().Before(deadline):
 			ss.leave(p, &at)
-			ss.answer(p, appendFramed(nil, []byte(packetNoop)))
+			p.answer(appendFramed(nil, []byte(packetNoop)))
 			return
 		}
 		var b [1]byte
@@ -331,14 +331,15 @@ func (ss *session) deliver(p *poll, at *place, events []byte, last bool) bool {
 	arrived := p.write(body) && ss.linger(p)
 	ss.mu.Lock()
 	if ss.sent.poll == p {
-		// Once only: a client that resets every connection would get the same for ever.
-		if !arrived && !ss.again {
-			ss.out, ss.again = append(ss.sent.out, ss.out...), true
+		// A client that resets every connection would get the same for ever.
+		if !arrived && ss.repeats < maxRepeats {
+			ss.repeats++
+			ss.out = append(ss.sent.out, ss.out...)
 			if !ss.moved && !ss.at.IsZero() && !ss.sent.at.IsZero() {
 				ss.at = ss.sent.at
 			}
 		} else {
-			ss.again = false
+			ss.repeats = 0
 		}
 		ss.sent = sent{}
 	}
@@ -387,11 +388,9 @@ func (p *poll) settle() {
 }
 
 // answer writes an answer that nothing depends on.
-func (ss *session) answer(p *poll, body []byte) {
+func (p *poll) answer(body []byte) {
 	p.settle()
-	if p.write(body) {
-		ss.linger(p)
-	}
+	p.write(body)
 }
 
 // write writes the response. It reports whether the connection took it.
@@ -418,12 +417,10 @@ func (p *poll) write(body []byte) bool {
 	return err == nil
 }
 
-// linger waits for the client to close its side and reports whether it took the answer: a client that has given up a poll resets
-// the connection on which an answer comes all the same, and one that had it closes in order.
+// linger waits for the client to close its side, as it was told to, and reports whether it got the answer. One that has given the
+// poll up has closed its side too: then the answer was either not taken by its kernel, or the connection is reset because nobody
+// read it.
 func (ss *session) linger(p *poll) bool {
-	if c, ok := p.nc.(interface{ CloseWrite() error }); ok {
-		c.CloseWrite()
-	}
 	s := ss.server
 	for until := time.Now().Add(lingerTime); time.Now().Before(until); {
 		p.nc.SetReadDeadline(until)
@@ -436,14 +433,24 @@ func (ss *session) linger(p *poll) bool {
 		var b [1]byte
 		switch _, err := p.nc.Read(b[:]); {
 		case err == nil:
-		case isTimeout(err): // woken for what it has no time for any more, or the time is over
-		case errors.Is(err, syscall.ECONNRESET):
-			return false
-		default:
-			return true
+		case errors.Is(err, io.EOF):
+			return taken(p.nc)
+		case !isTimeout(err): // else woken for what it has no time for any more, or the time is over
+			return errors.Is(err, net.ErrClosed)
 		}
 	}
 	return true
+}
+
+// unwrap returns the connection below TLS and what counts connections.
+func unwrap(nc net.Conn) net.Conn {
+	for {
+		u, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nc
+		}
+		nc = u.NetConn()
+	}
 }
 
 func isTimeout(err error) bool {

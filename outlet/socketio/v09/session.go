@@ -64,7 +64,7 @@ type pollState struct {
 	moved   bool             // at is where the client asked to go, and no poll has gone there yet
 	poll    *poll            // held, or waiting for its outcome
 	sent    sent             // what the last poll was answered with
-	again   bool             // it was sent for the second time
+	repeats uint8            // answers in a row that the client did not get
 }
 
 // sent is what an answer took out of a session: it goes back there if the client did not get it.

@@ -1,12 +1,12 @@
 package v09
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -33,10 +33,7 @@ type web struct {
 
 func serve(w *outlettest.World, o Options) *web {
 	w.Helper()
-	o.Hub, o.Edge, o.Origins = w.Hub, w.Edge, []string{"*"}
-	if o.MaxPatterns == 0 {
-		o.MaxPatterns = 10
-	}
+	o.Hub, o.Edge, o.Origins, o.Log = w.Hub, w.Edge, []string{"*"}, slog.New(slog.DiscardHandler)
 	o.Authenticate = func(r *http.Request) (tidings.Actor, error) { return bearer.Actor(r, w.Policy.Authenticate) }
 	s := New(o)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -385,5 +382,3 @@ func TestSuiteOfPolls(t *testing.T) {
 		return s
 	}})
 }
-
-var _ = bufio.NewReader
