@@ -23,7 +23,12 @@ func Subscribe(h *hub.Hub, e *edge.Edge, r hub.Request) (*hub.Subscription, erro
 // Attach makes the connection write what the subscription, which Subscribe returned, has for it. The edge closes the
 // subscription with the connection.
 func Attach(c *edge.Conn, s *hub.Subscription) *edge.Attachment {
-	return c.Attach(s.Waker().(*edge.Group), cursor{s})
+	return c.Attach(Cursor(s))
+}
+
+// Cursor returns the subscription, which Subscribe returned, as a cursor, and the group it belongs to.
+func Cursor(s *hub.Subscription) (*edge.Group, edge.Cursor) {
+	return s.Waker().(*edge.Group), cursor{s}
 }
 
 // Swap makes an attachment, which Attach returned, write what another subscription has in the place of the one it has. next
@@ -35,7 +40,7 @@ func Swap(a *edge.Attachment, next func() *hub.Subscription) {
 		if s == nil {
 			return nil, nil
 		}
-		return s.Waker().(*edge.Group), cursor{s}
+		return Cursor(s)
 	})
 }
 
