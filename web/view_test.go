@@ -248,3 +248,28 @@ func TestTexts(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkCount is what the counting adds to the dispatching of an event.
+func BenchmarkCount(b *testing.B) {
+	r := newRates(time.Now)
+	topics := make([]tidings.Topic, 1000)
+	for i := range topics {
+		topics[i] = tidings.Topic("/recentchange/" + numberText(i))
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		r.count(topics[i%len(topics)])
+	}
+}
+
+// BenchmarkFigures is what the figures of 1,000 topics cost, which are made at most once a second for each question.
+func BenchmarkFigures(b *testing.B) {
+	r := newRates(time.Now)
+	for i := range 1000 {
+		r.count(tidings.Topic("/recentchange/" + numberText(i)))
+	}
+	v, _ := readView(nil, 1)
+	for b.Loop() {
+		r.figures(v.matches)
+	}
+}

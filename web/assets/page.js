@@ -517,6 +517,7 @@ addEventListener('pageshow', (e) => { if (e.persisted && !main.hasAttribute('dat
 // --- the chart and the topics
 
 const everyMs = 2500
+const known = new Map() // events of the topics, by bucket
 const mine = new Map() // events that passed the filter, by bucket
 let drawnAt = Date.now()
 
@@ -536,21 +537,30 @@ function bars(counts, top) {
 const filtered = main.hasAttribute('data-filtered')
 let countedMine = 0
 
+// remember returns the counts with what is known from before: a server that was started again knows only its own.
+function remember(f) {
+  const first = f.end - f.counts.length + 1
+  for (const b of known.keys()) if (b < first) known.delete(b)
+  f.counts.forEach((n, i) => known.set(first + i, Math.max(n, known.get(first + i) ?? 0)))
+  return f.counts.map((_, i) => known.get(first + i))
+}
+
 function draw(f) {
-  const top = scale(f.counts, f.seconds)
+  const all = remember(f)
+  const top = scale(all, f.seconds)
   byId('rate').textContent = rateText(f.rate)
   byId('chart-top').textContent = rateText(top / f.seconds)
-  byId('chart-all').setAttribute('d', bars(f.counts, top))
+  byId('chart-all').setAttribute('d', bars(all, top))
   if (filtered) {
     mine.set(f.end, (mine.get(f.end) ?? 0) + received - countedMine)
     countedMine = received
     for (const b of mine.keys()) if (b <= f.end - f.counts.length) mine.delete(b)
-    const counts = f.counts.map((n, i) => Math.min(n, mine.get(f.end - f.counts.length + 1 + i) ?? 0))
+    const counts = all.map((n, i) => Math.min(n, mine.get(f.end - f.counts.length + 1 + i) ?? 0))
     byId('chart-mine').setAttribute('d', bars(counts, top))
     byId('passing').hidden = false
     byId('passing').textContent = 'passes the filter'
   }
-  byId('chart-text').textContent = `Events in each ${f.seconds} seconds of the last five minutes: ${rateText(f.rate)} over the last minute, at most ${number(Math.max(...f.counts))} in ${f.seconds} seconds`
+  byId('chart-text').textContent = `Events in each ${f.seconds} seconds of the last five minutes: ${rateText(f.rate)} over the last minute, at most ${number(Math.max(...all))} in ${f.seconds} seconds`
   drawTopics(f)
 }
 
