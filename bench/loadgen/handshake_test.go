@@ -150,7 +150,7 @@ func TestHandshakes(t *testing.T) {
 		{"socket.io 4", "-proto sio4 -topic /t/{n}", []step{
 			{request, "GET /socket.io/?EIO=4&transport=websocket", switching + `0{"sid":"a"}`},
 			{frame, "81 40", `40{"sid":"b"}`},
-			{frame, `81 420["subscribe",{"topics":["/t/7"]}]`, `430[{}]`}}, "{}]", ""},
+			{frame, `81 420["subscribe",{"topics":["/t/7"]}]`, `430[{"topics":[]}]`}}, "[]}]", ""},
 		{"irc", "-proto irc -topic #w{n}", []step{
 			{line, "NICK b1", ""}, {line, "USER bench 0 * :benchmark", ""},
 			{line, "JOIN #w7", ":s 001 b1 :Welcome\r\n:s 422 b1 :MOTD File is missing\r\nPING :abc\r\n"},

@@ -88,7 +88,7 @@ func (p *socketIO4) subscribe(c *conversation, topic int) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.until("430[")
+	_, err = c.until(`430[{"topics":`) // a refusal has other members
 	return err
 }
 
