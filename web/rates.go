@@ -28,8 +28,10 @@ type rates struct {
 
 	mu      sync.Mutex
 	topics  map[tidings.Topic]*ring
-	full    bool // topics are not counted because there are too many
-	cleared int64
+	full    bool      // topics are not counted because there are too many
+	cleared int64     // bucket in which room was last made
+	taken   []counted // the snapshot; it is replaced, never changed
+	takenAt time.Time
 }
 
 // ring has the counts of the buckets up to last.
@@ -142,29 +144,39 @@ type topicFigures struct {
 	Counts []uint32      `json:"counts"` // two buckets each
 }
 
+// counted is a topic's counts at one moment, the last bucket last.
+type counted struct {
+	topic  tidings.Topic
+	counts [buckets]uint32
+}
+
+// snapshot returns the counts of all topics, at most stateAge old, and when they were taken. The hub waits for the lock,
+// so it is held for one copy a second, however many ask for however many sets of topics.
+func (r *rates) snapshot() (all []counted, at time.Time, partial bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	if now.Sub(r.takenAt) >= stateAge {
+		b := bucketOf(now)
+		r.taken, r.takenAt = make([]counted, 0, len(r.topics)), now
+		for t, c := range r.topics {
+			if c.last <= b-buckets {
+				continue
+			}
+			c.advance(b)
+			one := counted{topic: t}
+			n := copy(one.counts[:], c.counts[(b+1)%buckets:])
+			copy(one.counts[n:], c.counts[:])
+			r.taken = append(r.taken, one)
+		}
+	}
+	return r.taken, r.takenAt, r.full
+}
+
 // figures returns what the topics that are wanted have counted, the busiest ones first.
 func (r *rates) figures(wanted func(tidings.Topic) bool) figures {
-	r.mu.Lock()
-	now := r.now()
+	all, now, partial := r.snapshot()
 	b := bucketOf(now)
-	type counted struct {
-		topic  tidings.Topic
-		counts [buckets]uint32
-	}
-	var all []counted
-	for t, c := range r.topics {
-		if c.last <= b-buckets || !wanted(t) {
-			continue
-		}
-		c.advance(b)
-		one := counted{topic: t}
-		for i := range one.counts {
-			one.counts[i] = c.counts[(b+1+int64(i))%buckets]
-		}
-		all = append(all, one)
-	}
-	partial := r.full
-	r.mu.Unlock()
 
 	// The minute ends now and begins with a bucket, unless the counting began later.
 	const whole = int64(rateOver / time.Second / bucketSeconds)
@@ -173,8 +185,13 @@ func (r *rates) figures(wanted func(tidings.Topic) bool) figures {
 		from = r.since
 	}
 	seconds := max(now.Sub(from).Seconds(), bucketSeconds)
-	f := figures{Seconds: bucketSeconds, End: b, Counts: make([]uint32, buckets), Topics: []topicFigures{}, Matched: len(all), Partial: partial}
-	for _, one := range all {
+	f := figures{Seconds: bucketSeconds, End: b, Counts: make([]uint32, buckets), Topics: []topicFigures{}, Partial: partial}
+	for i := range all {
+		one := &all[i]
+		if !wanted(one.topic) {
+			continue
+		}
+		f.Matched++
 		t := topicFigures{Topic: one.topic, Counts: make([]uint32, buckets/2)}
 		for i, n := range one.counts {
 			f.Counts[i] += n

@@ -83,8 +83,8 @@ type Server struct {
 }
 
 type keptState struct {
-	at   time.Time
-	body []byte
+	until time.Time
+	body  []byte
 }
 
 // New returns a Server that counts what flows from now on, until Close.
@@ -202,7 +202,7 @@ func (s *Server) ServeState(w http.ResponseWriter, r *http.Request) {
 }
 
 // stateBody returns the figures as JSON. Those that anybody may see are made once a second for each set of patterns,
-// however many pages ask.
+// however many pages ask, and less often where making them takes long.
 func (s *Server) stateBody(ctx context.Context, v view, actor tidings.Actor) ([]byte, error) {
 	key := v.patternsText()
 	public := actor.Kind == tidings.Anonymous
@@ -210,10 +210,11 @@ func (s *Server) stateBody(ctx context.Context, v view, actor tidings.Actor) ([]
 		s.mu.Lock()
 		k := s.states[key]
 		s.mu.Unlock()
-		if time.Since(k.at) < stateAge {
+		if time.Now().Before(k.until) {
 			return k.body, nil
 		}
 	}
+	began := time.Now()
 	st, err := s.state(ctx, v, actor)
 	if err != nil {
 		return nil, err
@@ -227,7 +228,7 @@ func (s *Server) stateBody(ctx context.Context, v view, actor tidings.Actor) ([]
 		if len(s.states) >= stateKept {
 			clear(s.states)
 		}
-		s.states[key] = keptState{time.Now(), body}
+		s.states[key] = keptState{time.Now().Add(max(stateAge, 20*time.Since(began))), body}
 		s.mu.Unlock()
 	}
 	return body, nil
