@@ -38,6 +38,7 @@ var commands = []command{
 		return serve(ctx, args, std.out, std.err)
 	}},
 	{"tail", tailUsage, tail},
+	{"diff", diffUsage, diff},
 	{"publish", publishUsage, publish},
 	{"poll", pollUsage, pollCommand},
 	{"topics", topicsUsage, topics},

@@ -23,7 +23,7 @@ type running struct {
 // serverCommands are the commands with which scripts run a server:
 //
 //	server [FLAGS]   starts tidings serve on free ports with its data in $WORK/tidings-data, waits until it is ready and sets
-//	                 TIDINGS_SERVER
+//	                 TIDINGS_SERVER, TIDINGS_HTTP and TIDINGS_IRC to its addresses
 //	stop             interrupts it and waits for a clean end
 //	kill             ends it by SIGKILL, as a crash would
 func serverCommands() map[string]func(*testscript.TestScript, bool, []string) {
@@ -85,6 +85,10 @@ func startServer(ts *testscript.TestScript, args []string) {
 	for _, field := range strings.Fields(ready) {
 		if addr, ok := strings.CutPrefix(field, "http="); ok {
 			ts.Setenv("TIDINGS_SERVER", "http://"+addr)
+			ts.Setenv("TIDINGS_HTTP", addr)
+		}
+		if addr, ok := strings.CutPrefix(field, "irc="); ok {
+			ts.Setenv("TIDINGS_IRC", addr)
 		}
 	}
 }

@@ -10,6 +10,7 @@ Usage:
 Commands:
   serve          run the server
   tail           print events as they come
+  diff           compare what two servers send
   publish        publish an event
   poll           ask a wiki for its changes and send them over UDP
   topics         list the topics
@@ -49,12 +50,19 @@ Examples:
 const tailUsage = `Usage: tidings tail [FLAGS] [PATTERN|URL ...]
 
 Prints events as they come, until it is interrupted. A PATTERN is a topic with globs: * ? [abc] match within a segment, **
-matches any number of segments; without one it is /**, every topic. A URL is any stream of Server-Sent Events. It reconnects by
-itself, goes on after the last event it has seen, and says on stderr when it does and when events were lost.
+matches any number of segments; without one it is /**, every topic. A URL is one of
+
+  http://HOST/PATH          a stream of Server-Sent Events: /subscribe, /topics/…, an EventStreams; or https
+  ws://HOST/PATH            a WebSocket, such as /subscribe?topic=PATTERN; or wss
+  irc://HOST/CHANNEL,...    channels of an IRC server, with or without their #; ircs for TLS; NICK:PASSWORD@ before HOST
+  sio://HOST/rc?subscribe=WIKI&subscribe=...   RCStream, which is Socket.IO 0.9: a host, an id or a wildcard; sios for TLS
+
+It reconnects by itself, goes on after the last event it has seen, and says on stderr when it does, when events were lost, and
+when nobody can know: RCStream and most IRC servers keep no history. A Tidings server does, in each of these protocols.
 
 Flags:
   --from POSITION|TIME      begin behind a position such as 5f3a9c01-1042, or at a time: 2026-01-31T12:00:00Z, 2026-01-31,
-                            or as long ago as 90s, 15m, 24h (default: now)
+                            or as long ago as 90s, 15m, 24h (default: now); sio takes a position only
   --filter FIELD=VALUE      only events whose payload has that value; again for another field, or another value of the same
   --filter EXPRESSION       only events for which it is true; see the second example
   --format line|json|raw    a line for a person (default), the event with its envelope as one line of JSON, or the payload
@@ -67,6 +75,34 @@ Examples:
   tidings tail --filter '!bot && length.new - length.old < -500' '/recentchange/*'
   tidings tail --from 1h --format json /news/local | jq .data
   tidings tail http://127.0.0.1:8080/v2/stream/recentchange
+  tidings tail irc://127.0.0.1/en.wikipedia,de.wikipedia
+  tidings tail 'ws://127.0.0.1:8080/subscribe?topic=/news/**' 'sio://127.0.0.1:8080/rc?subscribe=*.wikipedia.org'
+`
+
+const diffUsage = `Usage: tidings diff [FLAGS] A B
+
+Reads two servers at once and prints what one of them sent and the other did not: what to run for a while before switching from
+one to the other. A and B are what tidings tail takes, in any two protocols. Changes are the same if their wiki and rcid are, or,
+where a protocol does not tell the rcid, their revision and title; log entries on IRC have neither and are counted by their
+action and user. What is no change is compared by its content.
+
+What one server sent waits for the other for the grace period; what comes after it is late. The first grace period, and what was
+sent while a connection was lost for good, are not judged. The last line is the summary. The exit code is 1 if the servers
+differ.
+
+Flags:
+  --for DURATION            compare for so long, such as 5m (default: until it is interrupted), and wait --grace for the rest
+  --grace DURATION          how much later the other server may be (default 30s)
+  --wiki WIKI               only changes of this one, by its id or host, such as enwiki or en.wikipedia.org
+  --from TIME               begin in the past, as of tidings tail, where both servers keep it
+  --format line|json        default line
+  --server URL              for a PATTERN; default $TIDINGS_SERVER, else http://127.0.0.1:8080
+  --token TOKEN             for that server (default $TIDINGS_TOKEN)
+
+Examples:
+  tidings diff --for 5m https://stream.wikimedia.org/v2/stream/recentchange http://127.0.0.1:8080/v2/stream/recentchange
+  tidings diff --wiki enwiki irc://irc.wikimedia.org/en.wikipedia irc://127.0.0.1/en.wikipedia
+  tidings diff --from 1h --for 1m http://10.0.0.1:8080/subscribe?topic=/** http://127.0.0.1:8080/subscribe?topic=/**
 `
 
 const publishUsage = `Usage: tidings publish [FLAGS] TOPIC [DATA|-|@FILE]
