@@ -20,6 +20,25 @@ type Item struct {
 	fields  map[string]string // of a JSON payload, when first asked for
 	json    any               // the JSON payload, when first asked for
 	parsed  bool
+	memos   map[string]memo
+}
+
+type memo struct {
+	v  any
+	ok bool
+}
+
+// Memo returns what find returns for the name, which it is asked for once: several filters look at the same event.
+func (it *Item) Memo(name string, find func(it *Item, name string) (any, bool)) (any, bool) {
+	m, seen := it.memos[name]
+	if !seen {
+		m.v, m.ok = find(it, name)
+		if it.memos == nil {
+			it.memos = make(map[string]memo, 8)
+		}
+		it.memos[name] = m
+	}
+	return m.v, m.ok
 }
 
 // NewItem returns the event with what decode, which may be nil, makes of it; see Options.Decode.
