@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,20 +132,14 @@ func TestEachChangeOnce(t *testing.T) {
 func eachChangeOnce(t *testing.T, random *rand.Rand) {
 	const second = time.Second
 	f := &fakeWiki{limit: 20 + random.IntN(80), skew: time.Duration(random.IntN(240)-120) * second}
-	var mu sync.Mutex // of random, which the transport uses as well
-	chance := func(n int) bool { mu.Lock(); defer mu.Unlock(); return random.IntN(n) == 0 }
-	calm := false
+	chance := func(n int) bool { return random.IntN(n) == 0 }
+	var calm atomic.Bool
+	trouble := rand.New(rand.NewPCG(random.Uint64(), 2)) // the transport's own
 	f.trouble = func(r *http.Request) (*http.Response, error) {
-		mu.Lock()
-		c := calm
-		mu.Unlock()
-		if c || !chance(6) {
+		if calm.Load() || trouble.IntN(6) > 0 {
 			return nil, nil
 		}
-		mu.Lock()
-		kind := random.IntN(7)
-		mu.Unlock()
-		switch kind {
+		switch trouble.IntN(7) {
 		case 0:
 			return respond(200, `{"error":{"code":"maxlag","info":"Waiting for 10.0.0.1: 8.5 seconds lagged.","host":"10.0.0.1","lag":8.5}}`, "Retry-After", "5"), nil
 		case 1: // the JSON is cut
@@ -163,8 +158,6 @@ func eachChangeOnce(t *testing.T, random *rand.Rand) {
 	}
 	nextID := int64(1000)
 	write := func() {
-		mu.Lock()
-		defer mu.Unlock()
 		n := 1
 		if random.IntN(20) == 0 { // more than a page in one second
 			n = f.limit + random.IntN(f.limit)
@@ -212,9 +205,7 @@ func eachChangeOnce(t *testing.T, random *rand.Rand) {
 			p, stop = run(t, next)
 		}
 	}
-	mu.Lock()
-	calm = true
-	mu.Unlock()
+	calm.Store(true)
 	time.Sleep(30 * time.Minute)
 	stop()
 
