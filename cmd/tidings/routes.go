@@ -65,7 +65,11 @@ func (s *server) routes() http.Handler {
 			return
 		}
 		if strings.HasPrefix(r.URL.Path, v09.Path) { // nor this: the clients of 2012 send double slashes
-			s.rc.ServeHTTP(w, r)
+			if isSocketIO4(r) {
+				s.sio.ServeHTTP(w, r)
+			} else {
+				s.rc.ServeHTTP(w, r)
+			}
 			return
 		}
 		if _, pattern := mux.Handler(r); pattern == "" {
@@ -102,6 +106,7 @@ const frontText = `Tidings pushes changes to everyone who asked.
   /subscribe?topic=PATTERN     several topics in one stream; WebSocket
   /v2/stream/recentchange      recent changes as EventStreams has them
   /socket.io/1/  /rcstream_status   recent changes as RCStream had them (Socket.IO 0.9, namespace /rc)
+  /socket.io/?EIO=4            topics, and recent changes in the namespace /rc (Socket.IO 4)
   /status /metrics /healthz /readyz
 `
 
@@ -196,7 +201,7 @@ func (s *server) topicPage(w http.ResponseWriter, r *http.Request) {
 
 // openPage wires the live page.
 func (s *server) openPage() (err error) {
-	serves := map[string]string{"websocket": "", "rcstream": ""}
+	serves := map[string]string{"websocket": "", "rcstream": "", "socketio": ""}
 	if s.ircListener != nil {
 		serves["irc"] = s.ircListener.Addr().String()
 	}

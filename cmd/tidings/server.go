@@ -26,6 +26,7 @@ import (
 	"tidings/outlet/feeds"
 	"tidings/outlet/irc"
 	"tidings/outlet/socketio/v09"
+	"tidings/outlet/socketio/v4"
 	"tidings/outlet/sse"
 	"tidings/recentchange"
 	"tidings/source/demo"
@@ -50,6 +51,7 @@ type server struct {
 	lists   *feeds.Server
 	web     *web.Server
 	rc      *v09.Server
+	sio     *v4.Server
 	publish *sourcehttp.Server
 	udp     *mediawiki.UDP
 	remote  remote
@@ -122,6 +124,9 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 	s.rc = v09.New(v09.Options{Hub: s.hub, Edge: s.edge, Authenticate: s.authenticate, Origins: cfg.HTTP.CORSOrigins, MaxPatterns: cfg.Limits.RCStream,
 		Queued: func() uint64 { return j.Head().Offset - s.hub.Head().Offset }, Log: log})
 	undo = append(undo, func() { s.rc.Shutdown(canceled()) })
+	s.sio = v4.New(v4.Options{Hub: s.hub, Edge: s.edge, Authenticate: s.authenticate, Token: s.policy.Authenticate, Origins: cfg.HTTP.CORSOrigins,
+		MaxPatterns: cfg.Limits.Patterns, Log: log})
+	undo = append(undo, s.sio.Shutdown)
 
 	sources, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopSources = stop
@@ -320,6 +325,7 @@ func (s *server) close() error {
 		s.log.Warn("slow readers were cut off by the shutdown; they go on when they come back", "err", err)
 	}
 	cancel()
+	s.sio.Shutdown()
 	s.web.Close()
 	s.hub.Close()
 	errs = append(errs, s.policy.Close(), s.journal.Close())

@@ -31,6 +31,7 @@ type statusReport struct {
 	EventStreams []streamStatus `json:"eventstreams,omitempty"`
 	Redis        []redisStatus  `json:"redis,omitempty"`
 	IRC          *ircStatus     `json:"irc,omitempty"`
+	SocketIO     socketIOStatus `json:"socket_io"`
 }
 
 type journalStatus struct {
@@ -96,6 +97,7 @@ func (s *server) report() statusReport {
 		r.UDP = &u
 	}
 	r.IRC = s.ircReport()
+	r.SocketIO = socketIOStatus(s.sio.Stats())
 	s.remote.report(&r)
 	return r
 }
@@ -148,6 +150,9 @@ var figures = append(sourceFigures(), []figure{
 	counter("written_bytes_total", "Bytes written to them.", nil, func(r *statusReport, add func(float64, ...string)) { add(float64(r.Edge.Bytes)) }),
 	counter("connections_closed_total", "Such connections closed, by reason.", []string{"reason"}, func(r *statusReport, add func(float64, ...string)) { byLabel(r.Edge.Closed, reason, add) }),
 	counter("connections_refused_total", "Connections refused because their address had too many.", nil, func(r *statusReport, add func(float64, ...string)) { add(float64(r.Edge.Refused)) }),
+	gauge("socket_io_sessions", "Sessions of Socket.IO 4.", func(r *statusReport, add func(float64, ...string)) { add(float64(r.SocketIO.Sessions)) }),
+	counter("socket_io_ended_total", "Sessions of Socket.IO 4 that ended, by reason.", []string{"reason"}, func(r *statusReport, add func(float64, ...string)) { byLabel(r.SocketIO.Ended, reason, add) }),
+	counter("socket_io_dropped_total", "What clients of Socket.IO 4 sent and was dropped, by reason.", []string{"reason"}, func(r *statusReport, add func(float64, ...string)) { byLabel(r.SocketIO.Dropped, reason, add) }),
 	counter("published_total", "Events published over HTTP.", nil, func(r *statusReport, add func(float64, ...string)) { add(float64(r.Publish.Published)) }),
 	counter("publish_refused_total", "Requests to publish that were refused, by status.", []string{"status"}, func(r *statusReport, add func(float64, ...string)) {
 		byLabel(r.Publish.Refused, strconv.Itoa, add)

@@ -2,7 +2,9 @@ package main
 
 import (
 	"net/http"
+	"strings"
 
+	"tidings/outlet/socketio/v4"
 	"tidings/outlet/ws"
 	"tidings/websocket"
 )
@@ -21,4 +23,18 @@ func upgradable(socket, plain http.HandlerFunc) http.HandlerFunc {
 		}
 		plain(w, r)
 	}
+}
+
+// isSocketIO4 reports whether a request below /socket.io/ is one of Engine.IO, which came with Socket.IO 1 and names its
+// protocol version; that of Socket.IO 0.9 is in its path.
+func isSocketIO4(r *http.Request) bool {
+	return strings.Trim(strings.TrimPrefix(r.URL.Path, strings.TrimSuffix(v4.Path, "/")), "/") == "" && r.URL.Query().Has("EIO")
+}
+
+// socketIOStatus is what /status tells of Socket.IO 4.
+type socketIOStatus struct {
+	Sessions int64             `json:"sessions"`
+	Polling  int               `json:"polling"`
+	Ended    map[string]uint64 `json:"ended"`
+	Dropped  map[string]uint64 `json:"dropped"`
 }
