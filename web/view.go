@@ -101,7 +101,7 @@ func readView(q url.Values, maxPatterns int) (v view, moved bool) {
 	v.check(maxPatterns)
 	// Boxes that are empty and what goes without saying do not belong in an address.
 	var topics, filter []string
-	if !slices.Equal(v.Topics, []string{everything}) {
+	if v.Chosen() {
 		topics = v.Topics
 	}
 	if v.Filter != "" {
@@ -217,13 +217,16 @@ func (v view) patternsText() string { return hub.Query{Patterns: v.patterns}.Str
 // Filtered reports whether not every event of the topics passes.
 func (v view) Filtered() bool { return v.Filter != "" || len(v.fields) > 0 }
 
+// Chosen reports whether the reader chose topics.
+func (v view) Chosen() bool { return !slices.Equal(v.Topics, []string{everything}) }
+
 // Narrowed reports whether the page is about less than everything.
-func (v view) Narrowed() bool { return v.Filtered() || !slices.Equal(v.Topics, []string{everything}) }
+func (v view) Narrowed() bool { return v.Filtered() || v.Chosen() }
 
 // values returns the canonical query: of the stream with the pattern named even if it is everything.
 func (v view) values(stream bool) url.Values {
 	q := url.Values{}
-	if stream || !slices.Equal(v.Topics, []string{everything}) {
+	if stream || v.Chosen() {
 		q["topic"] = v.Topics
 	}
 	if v.Filter != "" {
