@@ -272,3 +272,29 @@ func TestWSWire(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// Whatever a server sends, the reader gets what is whole and goes on or ends.
+func FuzzSIOPacket(f *testing.F) {
+	for _, s := range []string{"1::", "1::/rc", "2::", "8::", "0::", "7:::1+0", "7:::+0", `5::/rc:{"args":[{"a":1},"00000001-8"],"name":"change"}`, `5::/rc:{"args":[{"asked":"00000001-8","oldest":"00000001-9"}],"name":"gap"}`,
+		`5::/rc:{"args":["subscribe_error","x"],"name":"error"}`, `6::/rc:2+["00000001-5"]`, "6::/rc:2+[null]", "5", "", ":::", `5::/rc:{"args":[{"specversion":"1.0","topic":"/a","type":"tidings.publish","position":"00000001-1","data":1}],"name":"publish"}`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, packet string) {
+		w := &sioWire{url: &url.URL{Scheme: "sio", Host: "h"}, patterns: []string{"*"}}
+		events := 0
+		s := &sioSession{w: w, up: func() {}, send: func(p string) error {
+			if !strings.HasPrefix(p, "1::") && !strings.HasPrefix(p, "2::") && !strings.HasPrefix(p, "5:") {
+				t.Errorf("it answers %q", p)
+			}
+			return nil
+		}, emit: func(r received, err error) bool {
+			if events++; err == nil && (len(r.record) == 0 || strings.ContainsAny(string(r.record), "\r\n")) {
+				t.Errorf("%q: the record %q", packet, r.record)
+			}
+			return true
+		}}
+		if err := s.packet([]byte(packet)); err != nil && tidings.KindOf(err) == 0 || events > 1 {
+			t.Errorf("%q: %d events, %v", packet, events, err)
+		}
+	})
+}
