@@ -69,7 +69,7 @@ func (x *session) chathistory(m *wire.Message) {
 		for _, mem := range x.chans[:min(len(x.chans), maxTargetsAsked)] {
 			asked = append(asked, askedOf(mem))
 		}
-		x.later(func(ctx context.Context) func() {
+		x.later(&x.srv.reads, func(ctx context.Context) func() {
 			b := x.targets(ctx, p, asked)
 			return func() { x.bulk(b) }
 		})
@@ -79,7 +79,7 @@ func (x *session) chathistory(m *wire.Message) {
 	if mem := x.on(name); mem != nil {
 		p.asked = askedOf(mem)
 	}
-	x.later(func(ctx context.Context) func() {
+	x.later(&x.srv.reads, func(ctx context.Context) func() {
 		b, err := x.recall(ctx, name, p)
 		return func() {
 			if err != nil {
@@ -148,6 +148,10 @@ func (x *session) fail(sub string, err error) {
 	f := &failure{}
 	if !errors.As(err, &f) {
 		f = &failure{"MESSAGE_ERROR", []string{sub}, oneLine(err)}
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = tidings.Errorf(tidings.ErrUnavailable, "the history took longer than %s to read: ask for less of it", readTime)
+			f.text = oneLine(err)
+		}
 		switch tidings.KindOf(err) {
 		case tidings.ErrNotFound, tidings.ErrUnauthenticated, tidings.ErrForbidden:
 			f.code = "INVALID_TARGET"
@@ -300,6 +304,9 @@ func (r *reader) missed(ctx context.Context, p tidings.Position) error {
 func (r *reader) forward(ctx context.Context, after, until tidings.Position) error {
 	h := r.x.srv.opt.Hub
 	for len(r.lines) < r.limit {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		items, next, more, err := h.Read(ctx, r.q, r.x.actor, after, r.limit)
 		if g := (*tidings.GapError)(nil); errors.As(err, &g) && g.Oldest != after {
 			if r.gap == nil {
@@ -329,6 +336,9 @@ func (r *reader) forward(ctx context.Context, after, until tidings.Position) err
 func (r *reader) backward(ctx context.Context, before, after tidings.Position) error {
 	h := r.x.srv.opt.Hub
 	for len(r.lines) < r.limit {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		items, err := h.Before(ctx, r.q, r.x.actor, before, r.limit)
 		if err != nil {
 			return err

@@ -68,6 +68,13 @@ const (
 	historyCost = 25       // lines that a command counts which reads the journal
 )
 
+const (
+	slots     = 4           // parts of the wheel, each looked at once in so many ticks
+	tickEvery = time.Second // between two ticks
+	atOnce    = 2           // commands of each queue
+	readTime  = 5 * time.Second
+)
+
 // The reasons for which this package closes a connection or drops something; the edge counts the former.
 const (
 	ReasonQuit      = "irc-quit"
@@ -80,9 +87,6 @@ const (
 	DropLine        = "line-too-long"
 	DropMalformed   = "malformed-line"
 	DropUnspeakable = "no-irc-line"
-	lookups         = 4 // commands at once that read the journal
-	slots           = 4
-	tickEvery       = time.Second
 )
 
 // Server is the IRC server.
@@ -100,9 +104,9 @@ type Server struct {
 	wheel    [slots][]*session
 	next     int // slot of the next session
 	clients  int
-	ended    bool
 
-	jobs    queue
+	lookups queue // of names, which take no time
+	reads   queue // of the journal
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -135,9 +139,11 @@ func New(o Options) (*Server, error) {
 	s := &Server{opt: o, names: n, drops: drops.New(o.Log, "irc"), created: time.Now(), channels: map[string]*channel{}}
 	s.edge = edge.Protocol{Name: "irc", Goodbye: s.closingLink(goodbye)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.jobs.init()
-	for range lookups {
-		s.running.Go(func() { s.jobs.run(s.ctx) })
+	for _, q := range []*queue{&s.lookups, &s.reads} {
+		q.init()
+		for range atOnce {
+			s.running.Go(func() { q.run(s.ctx) })
+		}
 	}
 	return s, nil
 }
@@ -261,7 +267,8 @@ func (s *Server) tick(now int64) {
 // to them.
 func (s *Server) Close() {
 	s.cancel()
-	s.jobs.close()
+	s.lookups.close()
+	s.reads.close()
 	s.running.Wait()
 	s.drops.Flush()
 }
@@ -280,7 +287,7 @@ func (s *Server) Stats() Stats {
 	return Stats{Clients: s.clients, Channels: len(s.channels), Dropped: s.drops.Snapshot()}
 }
 
-// queue holds the commands that read the journal, first come, first served.
+// queue holds commands that wait for the journal, first come, first served.
 type queue struct {
 	mu     sync.Mutex
 	bell   *sync.Cond

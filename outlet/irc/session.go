@@ -191,12 +191,14 @@ func (x *session) name() string {
 
 func (x *session) mask() string { return x.nick + "!" + x.user + "@" + x.host }
 
-// later runs f, which may block, away from the connection, and the function that f returns on it. Nothing else of the
-// client is handled meanwhile.
-func (x *session) later(f func(ctx context.Context) func()) {
+// later runs f, which may block for readTime, in its turn and away from the connection, and the function that f returns
+// on it. Nothing else of the client is handled meanwhile.
+func (x *session) later(q *queue, f func(ctx context.Context) func()) {
 	x.busy = true
 	c := x.conn.Load()
-	x.srv.jobs.push(func(ctx context.Context) {
+	q.push(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, readTime)
+		defer cancel()
 		done := f(ctx)
 		c.Do(func() {
 			x.busy = false
