@@ -45,7 +45,7 @@ bench:
 ## interop: foreign clients and servers; in CI they are installed first, elsewhere those that are absent are skipped by name
 interop:
 	if [ -n "$${CI:-}" ]; then interop/install.sh; fi
-	$(GO) test -count=1 -tags interop -timeout 15m ./interop/...
+	$(GO) test -count=1 -tags interop -timeout 25m ./interop/...
 
 ## lint: gofmt, go vet, staticcheck
 lint:
