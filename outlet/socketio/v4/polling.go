@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"tidings/edge"
@@ -222,11 +223,11 @@ func (ss *session) collect(ctx context.Context, ps *polls) (body []byte, over bo
 
 // parked is a poll that waits in the edge. It has the lease until its connection is closed.
 type parked struct {
-	ss   *session
-	ps   *polls
-	conn *edge.Conn // static once the session can see it
-	head []byte     // of the response, up to its length
-	over bool       // answered or closed; guarded by the session's mu
+	ss     *session
+	ps     *polls
+	conn   *edge.Conn // static once the session can see it
+	header string     // lines of the response that are its own
+	over   bool       // answered or closed; guarded by the session's mu
 
 	// Owned by the goroutine that owns the connection.
 	open   int         // cursors, and the connection itself
@@ -252,7 +253,7 @@ func (ss *session) park(w http.ResponseWriter, ps *polls) bool {
 	if err != nil {
 		return false
 	}
-	p := &parked{ss: ss, ps: ps, open: 1, head: responseHead(w.Header())}
+	p := &parked{ss: ss, ps: ps, open: 1, header: headerLines(w.Header())}
 	proto := &edge.Protocol{
 		Name:  "socket.io-4-poll",
 		Input: func(*edge.Conn, []byte) error { return errPollInput }, // nothing may follow a poll that has no answer
@@ -262,7 +263,6 @@ func (ss *session) park(w http.ResponseWriter, ps *polls) bool {
 			ss.mu.Unlock()
 			p.closed()
 		},
-		Goodbye: p.response([]byte{separator, engineClose}),
 	}
 	nc.SetDeadline(time.Time{})
 	var cursors []*pollCursor
@@ -272,6 +272,9 @@ func (ss *session) park(w http.ResponseWriter, ps *polls) bool {
 			p.open++
 		}
 	}
+	if len(cursors) == 0 { // else it is theirs to say
+		proto.Goodbye = p.goodbye()
+	}
 	c, err := (*edge.Conn)(nil), errPollInput
 	if rw.Reader.Buffered() == 0 {
 		c, err = ss.server.opt.Edge.Add(nc, nil, proto)
@@ -279,7 +282,7 @@ func (ss *session) park(w http.ResponseWriter, ps *polls) bool {
 	if err != nil {
 		if errors.Is(err, edge.ErrEnded) { // the server stops: come back
 			nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-			nc.Write(proto.Goodbye)
+			nc.Write(p.goodbye())
 		}
 		nc.Close()
 		ss.polled(ps)
@@ -339,11 +342,19 @@ func (p *parked) finish() {
 	}
 }
 
+// response returns the response with the packets, each behind a separator.
 func (p *parked) response(body []byte) []byte {
-	b := make([]byte, 0, len(p.head)+len(body)+16)
-	b = strconv.AppendInt(append(b, p.head...), int64(len(body)-1), 10)
+	b := make([]byte, 0, 256+len(p.header)+len(body))
+	b = append(b, "HTTP/1.1 200 OK\r\nDate: "...)
+	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
+	b = append(b, "\r\nContent-Type: "+contentType+"\r\nCache-Control: no-store\r\nConnection: close\r\n"...)
+	b = append(append(b, p.header...), "Content-Length: "...)
+	b = strconv.AppendInt(b, int64(len(body)-1), 10)
 	return append(append(b, "\r\n\r\n"...), body[1:]...)
 }
+
+// goodbye returns the response that sends the client to another server.
+func (p *parked) goodbye() []byte { return p.response([]byte{separator, engineClose}) }
 
 // closed is called for each cursor and for the connection; with the last of them the subscriptions are free.
 func (p *parked) closed() {
@@ -388,20 +399,14 @@ func (c *pollCursor) Next() ([]byte, edge.Status) {
 
 func (c *pollCursor) Advance(int) []byte        { return nil }
 func (c *pollCursor) Fetch(ctx context.Context) { c.sub.Fetch(ctx) }
-func (c *pollCursor) Goodbye() []byte           { return nil }
+func (c *pollCursor) Goodbye() []byte           { return c.p.goodbye() }
 func (c *pollCursor) Close()                    { c.p.closed() }
 
-// responseHead returns the head of a response up to the value of its length.
-func responseHead(header http.Header) []byte {
-	b := []byte("HTTP/1.1 200 OK\r\nDate: ")
-	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
-	b = append(b, "\r\nContent-Type: "+contentType+"\r\nCache-Control: no-store\r\nConnection: close\r\n"...)
-	for name, values := range header {
-		for _, v := range values {
-			b = append(append(append(append(b, name...), ": "...), v...), "\r\n"...)
-		}
-	}
-	return append(b, "Content-Length: "...)
+// headerLines returns the header as lines.
+func headerLines(h http.Header) string {
+	var b strings.Builder
+	h.Write(&b)
+	return b.String()
 }
 
 // post serves a POST of a session that polls.

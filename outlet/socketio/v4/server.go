@@ -81,7 +81,7 @@ type Server struct {
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
-	sessions map[string]*session // of clients that poll
+	sessions map[sid]*session // of clients that poll
 
 	count atomic.Int64 // sessions
 	ended sync.Map     // reason -> *atomic.Uint64
@@ -106,7 +106,7 @@ func New(o Options) *Server {
 	whole(&o.PingInterval, 25*time.Second)
 	whole(&o.PingTimeout, 20*time.Second)
 	whole(&o.ConnectTimeout, 45*time.Second)
-	s := &Server{opt: o, drops: drops.New(o.Log, "socket.io-4"), group: o.Edge.NewGroup(), sessions: map[string]*session{}}
+	s := &Server{opt: o, drops: drops.New(o.Log, "socket.io-4"), group: o.Edge.NewGroup(), sessions: map[sid]*session{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.wheel.start = time.Now()
 	s.wg.Go(s.turnWheel)
@@ -198,9 +198,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var ss *session
 	if id != "" {
-		s.mu.Lock()
-		ss = s.sessions[id]
-		s.mu.Unlock()
+		if k, ok := parseSID(id); ok {
+			s.mu.Lock()
+			ss = s.sessions[k]
+			s.mu.Unlock()
+		}
 		if ss == nil {
 			s.drops.Add("session-unknown", 1)
 			s.fail(w, errUnknown, "Session ID unknown")
@@ -281,7 +283,7 @@ func (s *Server) newSession(actor tidings.Actor, polling bool) (*session, error)
 		s.mu.Lock()
 		full := len(s.sessions) >= s.opt.MaxPolling
 		if !full {
-			s.sessions[ss.id.String()] = ss
+			s.sessions[ss.id] = ss
 		}
 		s.mu.Unlock()
 		if full {
@@ -297,7 +299,7 @@ func (s *Server) newSession(actor tidings.Actor, polling bool) (*session, error)
 // moved forgets the id of a session whose client does not poll any more.
 func (s *Server) moved(ss *session) {
 	s.mu.Lock()
-	delete(s.sessions, ss.id.String())
+	delete(s.sessions, ss.id)
 	s.mu.Unlock()
 }
 

@@ -69,11 +69,12 @@ func newSID() (id sid) {
 
 func (id sid) String() string { return base64.URLEncoding.EncodeToString(id[:]) }
 
-// isSID reports whether s has the form of a sid, as the private ids that clients bring back have to.
-func isSID(s string) bool {
-	var id sid
-	n, err := base64.URLEncoding.Strict().Decode(id[:], []byte(s))
-	return len(s) == 20 && err == nil && n == len(id)
+func parseSID(s string) (id sid, ok bool) {
+	if len(s) != base64.URLEncoding.EncodedLen(len(id)) {
+		return id, false
+	}
+	_, err := base64.URLEncoding.Strict().Decode(id[:], []byte(s))
+	return id, err == nil
 }
 
 func (ss *session) space(name string) *space {
@@ -235,12 +236,12 @@ func (ss *session) connect(ctx context.Context, p packet) (then func()) {
 	}
 	// The offset says all there is to know of the client's state, so that it is recovered by any server with the journal.
 	pos, values, ok := parseOffset(a.Offset)
-	if ok = ok && isSID(a.PID); ok {
-		ok = len(values) == 0
-		if !ok {
-			_, err := s.query(sp.name, values)
-			ok = err == nil
-		}
+	if _, is := parseSID(a.PID); !is {
+		ok = false
+	}
+	if ok && len(values) > 0 {
+		_, err := s.query(sp.name, values)
+		ok = err == nil
 	}
 	return func() {
 		if ss.space(sp.name) != nil {

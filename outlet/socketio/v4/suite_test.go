@@ -96,7 +96,6 @@ type engine struct {
 	ctx    context.Context
 	cancel func()
 
-	mu    sync.Mutex
 	ws    *wsclient.Conn // nil while it polls
 	queue []string
 	ended bool
