@@ -32,6 +32,7 @@ type statusReport struct {
 	Redis        []redisStatus  `json:"redis,omitempty"`
 	IRC          *ircStatus     `json:"irc,omitempty"`
 	SocketIO     socketIOStatus `json:"socket_io"`
+	RCStream     rcstreamStatus `json:"rcstream"`
 }
 
 type journalStatus struct {
@@ -98,6 +99,7 @@ func (s *server) report() statusReport {
 	}
 	r.IRC = s.ircReport()
 	r.SocketIO = socketIOStatus(s.sio.Stats())
+	r.RCStream = rcstreamStatus(s.rc.Stats())
 	s.remote.report(&r)
 	return r
 }
@@ -150,6 +152,9 @@ var figures = append(sourceFigures(), []figure{
 	counter("written_bytes_total", "Bytes written to them.", nil, func(r *statusReport, add func(float64, ...string)) { add(float64(r.Edge.Bytes)) }),
 	counter("connections_closed_total", "Such connections closed, by reason.", []string{"reason"}, func(r *statusReport, add func(float64, ...string)) { byLabel(r.Edge.Closed, reason, add) }),
 	counter("connections_refused_total", "Connections refused because their address had too many.", nil, func(r *statusReport, add func(float64, ...string)) { add(float64(r.Edge.Refused)) }),
+	gauge("rcstream_clients", "Clients of RCStream (Socket.IO 0.9) with a transport.", func(r *statusReport, add func(float64, ...string)) { add(float64(r.RCStream.Connected)) }),
+	counter("rcstream_ended_total", "Sessions of Socket.IO 0.9 that ended, by reason.", []string{"reason"}, func(r *statusReport, add func(float64, ...string)) { byLabel(r.RCStream.Ended, reason, add) }),
+	counter("rcstream_dropped_total", "What clients of Socket.IO 0.9 sent and was dropped, by reason.", []string{"reason"}, func(r *statusReport, add func(float64, ...string)) { byLabel(r.RCStream.Dropped, reason, add) }),
 	gauge("socket_io_sessions", "Sessions of Socket.IO 4.", func(r *statusReport, add func(float64, ...string)) { add(float64(r.SocketIO.Sessions)) }),
 	counter("socket_io_ended_total", "Sessions of Socket.IO 4 that ended, by reason.", []string{"reason"}, func(r *statusReport, add func(float64, ...string)) { byLabel(r.SocketIO.Ended, reason, add) }),
 	counter("socket_io_dropped_total", "What clients of Socket.IO 4 sent and was dropped, by reason.", []string{"reason"}, func(r *statusReport, add func(float64, ...string)) { byLabel(r.SocketIO.Dropped, reason, add) }),
