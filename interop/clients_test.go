@@ -25,6 +25,9 @@ var foreignReaders = []foreignReader{
 	{"eventsource from npm", nodeModules, func(t *testing.T, base string) <-chan string { return node(t, "eventsource", base) }},
 	{"wikimedia-streams from npm", nodeModules, func(t *testing.T, base string) <-chan string { return node(t, "wikimedia", base) }},
 	{"EventSource in Chromium", lookPath("chromium"), chromium},
+	{"socket.io-client 4 from npm, websocket", nodeModules, socketIO4("websocket")},
+	{"socket.io-client 4 from npm, polling", nodeModules, socketIO4("polling")},
+	{"socket.io-client 4 from npm, upgrade", nodeModules, socketIO4("polling,websocket")},
 }
 
 type foreignReader struct {
