@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	wsclient "github.com/coder/websocket"
+
 	"tidings"
 	"tidings/edge"
 	"tidings/hub"
@@ -303,6 +305,76 @@ func TestStatus(t *testing.T) {
 	f.must(t, f.sessions(nil, "1"))
 	queued = 0
 	status(`{"connected_clients": 1, "queue_size": 0}`)
+}
+
+// TestTLS: both transports work over TLS, where the edge gives a connection goroutines and a poll is read through it.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, Options{})
+	srv := httptest.NewTLSServer(f.Server)
+	defer srv.Close()
+	client := srv.Client()
+	shake := func() string {
+		resp, err := client.Get(srv.URL + "/socket.io/1/")
+		f.must(t, err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		f.must(t, err)
+		id, _, _ := strings.Cut(string(b), ":")
+		return id
+	}
+	p := &pollWire{client: client, url: srv.URL + "/socket.io/1/xhr-polling/" + shake(), ctx: t.Context()}
+	ws, _, err := wsclient.Dial(t.Context(), "wss"+strings.TrimPrefix(srv.URL, "https")+"/socket.io/1/websocket/"+shake(), &wsclient.DialOptions{HTTPClient: client})
+	f.must(t, err)
+	for _, x := range []wire{p, &socketWire{ws, client}} {
+		if pkt, err := x.next(); pkt != packetConnect {
+			t.Fatalf("got %q, %v", pkt, err)
+		}
+		f.must(t, x.send(`5:1+:/rc:{"name":"subscribe","args":["*"]}`))
+		if pkt, err := x.next(); !strings.HasPrefix(pkt, "6::/rc:1+") {
+			t.Fatalf("got %q, %v", pkt, err)
+		}
+	}
+	for n := range 5 {
+		title := fmt.Sprintf("N%d.", n)
+		f.happens(t, title)
+		for _, x := range []wire{p, &socketWire{ws, client}} {
+			if pkt, err := x.next(); !strings.Contains(pkt, title) {
+				t.Fatalf("got %q, %v", pkt, err)
+			}
+		}
+	}
+	ws.CloseNow()
+	f.must(t, f.sessions(nil, "1")) // the one that polls, until its time is over
+}
+
+// TestNothingIsLeft: when the clients have gone, so have their subscriptions.
+func TestNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, Options{})
+	for i := range 20 {
+		f.polling = i%2 == 0
+		x, err := f.connect(0, "")
+		f.must(t, err)
+		f.must(t, x.send(fmt.Sprintf(`5::/rc:{"name":"subscribe","args":["*.%d.org","enwiki"]}`, i%3)))
+		f.must(t, x.send(`5:1+:/rc:{"name":"unsubscribe","args":["enwiki"]}`))
+		for pkt := ""; !strings.HasPrefix(pkt, "6::/rc:1+"); {
+			pkt, err = x.next()
+			f.must(t, err)
+		}
+		f.must(t, x.send("0::"))
+		x.close()
+	}
+	f.must(t, f.sessions(nil, "0"))
+	f.must(t, await("subscriptions", "0", func() string { return fmt.Sprint(f.w.Hub.Stats().Subscriptions) }))
+	f.must(t, await("sets", "0", func() string {
+		f.Server.sets.mu.Lock()
+		defer f.Server.sets.mu.Unlock()
+		return fmt.Sprint(len(f.Server.sets.m))
+	}))
+	if st := f.Stats(); st.Sessions != 0 || st.Ended["disconnect"] != 20 {
+		t.Errorf("%+v", st)
+	}
 }
 
 // TestBounds: handshakes that nothing follows, sessions, packets, messages and bodies have their limits, and who keeps to them
