@@ -32,16 +32,25 @@ func stalled(ctx context.Context, b *bench) error {
 	if b.quick {
 		seconds = 2
 	}
+	// A slow fsync decides the 99th percentile of a run, with or without the others; so both are run in turn, and the
+	// best of each counts, as in the fan-out. Memory is the worst of them.
 	var found [2]measure.Result
-	for i, n := range []int{0, stalledReaders} {
-		t, err := b.own(ctx)
-		if err != nil {
-			return err
-		}
-		found[i], err = b.load(ctx, t, t.flags("-conns", "200", "-stalled", strconv.Itoa(n), "-rate", strconv.Itoa(stalledRate),
-			"-pubconns", "8", "-size", strconv.Itoa(stalledSize), "-events", strconv.Itoa(stalledRate*seconds), "-samplepss")...)
-		if err = errors.Join(err, t.stop()); err != nil {
-			return err
+	for round := range max(b.repeat, 1) {
+		for i, n := range []int{0, stalledReaders} {
+			t, err := b.own(ctx)
+			if err != nil {
+				return err
+			}
+			r, err := b.load(ctx, t, t.flags("-conns", "200", "-stalled", strconv.Itoa(n), "-rate", strconv.Itoa(stalledRate),
+				"-pubconns", "8", "-size", strconv.Itoa(stalledSize), "-events", strconv.Itoa(stalledRate*seconds), "-samplepss")...)
+			if err = errors.Join(err, t.stop()); err != nil {
+				return err
+			}
+			peak := max(r.PSSPeak, found[i].PSSPeak)
+			if round == 0 || r.P99 < found[i].P99 {
+				found[i] = r
+			}
+			found[i].PSSPeak = peak
 		}
 	}
 	without, with := found[0], found[1]
