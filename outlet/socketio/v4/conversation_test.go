@@ -89,7 +89,7 @@ func modes(t *testing.T, f func(t *testing.T, m mode)) {
 	}
 }
 
-const connected = `40\{"pid":"[\w-]{20}","sid":"[\w-]{20}"\}`
+const connected = `40\{"sid":"[\w-]{20}","pid":"[\w-]{20}"\}`
 
 // TestConversations has packets sent and answered, one after the other.
 func TestConversations(t *testing.T) {
@@ -105,8 +105,8 @@ func TestConversations(t *testing.T) {
 	}{
 		{"connect twice", []string{"40", connected, "40", `44\{"message":"Already connected"\}`, `40/rc,{}`, `40/rc,\{.*\}`}},
 		{"namespace", []string{"40/x,", `44/x,\{"message":"Invalid namespace"\}`, "40", connected}},
-		{"bad token", []string{`40{"token":"x"}`, `44\{"data":\{"request":"connect","code":"unauthenticated","status":401,.*\},"message":"Not authenticated"\}`}},
-		{"bad auth", []string{`40{"token":7}`, `44\{.*"message":"Invalid authentication"\}`}},
+		{"bad token", []string{`40{"token":"x"}`, `44\{"message":"Not authenticated","data":\{"request":"connect","code":"unauthenticated","status":401,.*\}\}`}},
+		{"bad auth", []string{`40{"token":7}`, `44\{"message":"Invalid authentication",.*\}`}},
 		{"subscribe", []string{"40", connected,
 			`420["subscribe","/a"]`, sub(`"/a"`, "?topic=%2Fa") + `|430\[\{"topics":\["/a"\],"position":"` + pos + `"\}\]`,
 			`42["subscribe",["/b","/a"],"/c"]`, sub(`"/a","/b","/c"`, "?topic=%2Fa&topic=%2Fb&topic=%2Fc"),

@@ -172,7 +172,7 @@ func TestNotRecovered(t *testing.T) {
 	t.Run("token", func(t *testing.T) { // the rights are asked again
 		e := w.start(t, overSocket)
 		e.send(fmt.Sprintf(`40{"token":%q,"pid":%q,"offset":"%s?topic=%%2Fprivate%%2Fa"}`, private, old, head))
-		e.expect(t, `40\{"pid":"`+old+`".*`)
+		e.expect(t, `40\{"sid":.*"pid":"`+old+`".*`)
 	})
 	// Within the log as a whole and yet lost: recovered, and told of the gap by an event.
 	w.Trim()

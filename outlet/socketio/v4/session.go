@@ -213,9 +213,13 @@ type auth struct {
 func (ss *session) connect(ctx context.Context, p packet) (then func()) {
 	s := ss.server
 	refuse := func(text string, err error) func() {
-		data := map[string]any{"message": text}
+		data := struct {
+			Message string   `json:"message"`
+			Data    *failure `json:"data,omitempty"`
+		}{Message: text}
 		if err != nil {
-			data["data"] = failureOf("connect", err)
+			f := failureOf("connect", err)
+			data.Data = &f
 		}
 		return func() { ss.send(message(typeConnectError, p.namespace, "", data)) }
 	}
@@ -263,7 +267,7 @@ func (ss *session) connect(ctx context.Context, p packet) (then func()) {
 		if !ok {
 			pid = newSID().String()
 		}
-		ss.send(message(typeConnect, sp.name, "", map[string]string{"sid": newSID().String(), "pid": pid}))
+		ss.send(message(typeConnect, sp.name, "", welcome{newSID().String(), pid}))
 		if lost {
 			ss.send(message(typeEvent, sp.name, "", []any{"gap", gap{pos, s.opt.Hub.Oldest()}}))
 		}
@@ -272,6 +276,12 @@ func (ss *session) connect(ctx context.Context, p packet) (then func()) {
 			ss.attach(sp, sub)
 		}
 	}
+}
+
+// welcome is what a client is told when it has connected to a namespace. Recovery is told by the pid it brought.
+type welcome struct {
+	SID string `json:"sid"`
+	PID string `json:"pid"`
 }
 
 // parseOffset parses what form writes behind each event. ok is false for one that names no query because it was too long.
