@@ -496,6 +496,36 @@ func TestRecheckEndsSubscriptions(t *testing.T) {
 	}
 }
 
+// TestCatchingUpWhileRevoked: a reader whose right is withdrawn while it reads the log does not skip to what follows.
+func TestCatchingUpWhileRevoked(t *testing.T) {
+	w := newWorld(t, journal.Options{}, hub.Options{})
+	w.rights.private["/secret"] = []string{"alice", "bob"}
+	w.rights.gone = map[string]bool{}
+	start := w.h.Head()
+	w.publish("/secret", "1")
+	w.drain()
+	// The feed begins here, so that both have to read the first event from the log.
+	alice := w.subscribe(start, query("/secret"), tidings.Actor{Kind: tidings.Token, Name: "alice"})
+	bob := w.subscribe(start, query("/secret"), tidings.Actor{Kind: tidings.Token, Name: "bob"})
+	w.publish("/secret", "2")
+	w.drain()
+	w.rights.mu.Lock()
+	w.rights.gone["alice"] = true
+	w.rights.mu.Unlock()
+	alice.Fetch(context.Background())
+	if p, st := alice.Next(); st != hub.Lagging || alice.Position() != start {
+		t.Errorf("before the revocation is complete: %q, state %d at %s", p, st, alice.Position())
+	}
+	w.h.Recheck()
+	alice.Fetch(context.Background())
+	if got := read(alice, all); !strings.HasPrefix(got, "end ") {
+		t.Errorf("alice got %q", got)
+	}
+	if got := read(bob, all); got != "1 1\n2 2\n" {
+		t.Errorf("bob got %q", got)
+	}
+}
+
 // TestFeedOutlivesItsActor: the actors of one audience share a feed, and those who stay miss nothing when the one who
 // came first is revoked, not even what is dispatched before Recheck is called.
 func TestFeedOutlivesItsActor(t *testing.T) {

@@ -199,6 +199,7 @@ func (s *Subscription) Fetch(ctx context.Context) {
 		if next.Offset > limit {
 			next.Offset = limit
 		}
+		denied := false
 		for i := range evs {
 			if evs[i].Position.Offset > limit {
 				break
@@ -209,13 +210,23 @@ func (s *Subscription) Fetch(ctx context.Context) {
 			}
 			n := len(cu.buf)
 			it := &Item{Event: &evs[i], decode: h.opt.Decode}
-			if f.query.filtered(it) || h.access.May(*s.actor, tidings.ReadAction, it.Topic) != nil {
+			if f.query.filtered(it) {
+				continue
+			}
+			if h.access.May(*s.actor, tidings.ReadAction, it.Topic) != nil {
+				denied = true
 				continue
 			}
 			cu.buf = f.form.Append(cu.buf, it)
 			if len(cu.buf) > n {
 				cu.ends = append(cu.ends, entry{end: len(cu.buf), offset: evs[i].Position.Offset})
 			}
+		}
+		if denied && h.access.Audience(*s.actor) != f.key.audience {
+			// A right has just been withdrawn and Recheck is about to end the reader. It must not go on behind what it
+			// may not read any more as if that had never been there: the tail still has what followed it.
+			cu.buf, cu.ends = nil, nil
+			return
 		}
 		cu.pos = next
 		if len(cu.buf) > 0 {
