@@ -3,6 +3,9 @@ package websocket
 import (
 	"bytes"
 	"compress/flate"
+	"context"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -135,4 +138,41 @@ func BenchmarkAppendDeflated(b *testing.B) {
 		dst = AppendDeflated(dst[:0], payload)
 	}
 	b.ReportMetric(float64(len(dst))/float64(len(payload)), "ratio")
+}
+
+// TestTLS: over TLS, where each connection has goroutines of its own.
+func TestTLS(t *testing.T) {
+	e, err := edge.New(edge.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := make(chan int, 1)
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Accept(e, w, r, Options{Handler: echo{codes}})
+	}))
+	defer srv.Close()
+	c, _, err := websocket.Dial(t.Context(), strings.Replace(srv.URL, "http", "ws", 1), &websocket.DialOptions{HTTPClient: srv.Client(), CompressionMode: websocket.CompressionContextTakeover})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	for range 3 {
+		if err := c.Write(t.Context(), websocket.MessageText, []byte("over TLS")); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := c.Read(t.Context()); string(got) != "over TLS" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	done := make(chan error)
+	go func() { done <- e.Shutdown(context.Background()) }()
+	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("got %v", err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got := <-codes; got != Abnormal {
+		t.Errorf("told the code %d", got)
+	}
 }

@@ -2,12 +2,14 @@ package v4
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +72,33 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+// polls returns a function that waits for what it is given: 1, a poll waits in the edge, or -1, its connection is closed. What
+// is published has to be drained before a poll that is to be answered at once.
+func (w *world) polls() func(n int) {
+	waits := make(chan int, 100)
+	w.waits = waits
+	return func(want int) {
+		w.Helper()
+		select {
+		case n := <-waits:
+			if n != want {
+				w.Fatalf("polls: %d, want %d", n, want)
+			}
+		case <-time.After(20 * time.Second):
+			w.Fatalf("no poll: want %d", want)
+		}
+	}
+}
+
+// publish publishes what the next poll is to find.
+func (w *world) publish(topic string, n int) {
+	w.Helper()
+	w.Publish(topic, n, n)
+	if err := w.Hub.Drain(context.Background()); err != nil {
+		w.Fatal(err)
+	}
+}
+
 // TestPolls: what the reference server does with polls that are out of order.
 func TestPolls(t *testing.T) {
 	w := newWorld(t, Options{MaxPayload: 1000, Log: slog.New(slog.DiscardHandler)})
@@ -84,83 +113,74 @@ func TestPolls(t *testing.T) {
 		}()
 		return got
 	}
-	parked := func(n int64) {
-		t.Helper()
-		for end := time.Now().Add(10 * time.Second); w.Edge.Stats().Conns != n; time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%d polls wait in the edge, want %d", w.Edge.Stats().Conns, n)
-			}
-		}
-	}
+	polls := w.polls()
 
 	// A poll that waits gives way to packets of the client; the next one brings the answer.
 	e := w.start(t, overPolls)
 	first := get(e)
-	parked(1)
+	polls(1)
 	e.send("40")
 	if p := <-first; p != "6" {
 		t.Errorf("got %q", p)
 	}
+	polls(-1)
 	e.expect(t, connected)
 	e.send(`42["subscribe","/a"]`, `420["subscribe","/b"]`)
 	e.expect(t, `42\["subscribed".*`, `42\["subscribed".*`, `430.*`)
 	first = get(e)
-	parked(1)
+	polls(1)
 	w.Publish("/a", 1, 3) // in one batch
-	p := <-first
-	if n := strings.Count(p, "\x1e"); n != 2 || !strings.Contains(p, `{"n":3}`) {
+	if p := <-first; strings.Count(p, "\x1e") != 2 || !strings.Contains(p, `{"n":3}`) {
 		t.Errorf("got %q", p)
 	}
+	polls(-1)
 
 	// A change while a poll waits.
 	first = get(e)
-	parked(1)
+	polls(1)
 	e.send(`42["unsubscribe","/a"]`)
 	if p := <-first; p != "6" {
 		t.Errorf("got %q", p)
 	}
+	polls(-1)
 	e.expect(t, `42\["subscribed".*`)
-	w.Publish("/a", 4, 4)
-	w.Publish("/b", 5, 5)
+	w.publish("/a", 4)
+	w.publish("/b", 5)
 	e.expect(t, `42\["event",.*\{"n":5\}.*`)
 
-	// A client whose poll is cut and who polls again is not disturbed.
-	nc, err := net.Dial("tcp", w.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	// A client whose poll is cut and who polls again is not disturbed; nor is one that says something behind a poll.
 	_, query, _ := strings.Cut(e.url, "?")
-	fmt.Fprintf(nc, "GET /socket.io/?%s&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n", query)
-	parked(1)
-	nc.Close()
-	parked(0)
-	w.Publish("/b", 6, 6)
-	e.expect(t, `42\["event",.*\{"n":6\}.*`)
-
-	// Something behind a poll that waits ends that poll, and the session goes on.
-	if nc, err = net.Dial("tcp", w.addr); err != nil {
-		t.Fatal(err)
+	for n, more := range []string{"", "GET / HTTP/1.1\r\n\r\n"} {
+		nc, err := net.Dial("tcp", w.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		fmt.Fprintf(nc, "GET /socket.io/?%s&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n", query)
+		polls(1)
+		if more == "" {
+			nc.Close()
+		} else {
+			io.WriteString(nc, more)
+		}
+		polls(-1)
+		w.publish("/b", 6+n)
+		e.expect(t, fmt.Sprintf(`42\["event",.*\{"n":%d\}.*`, 6+n))
 	}
-	defer nc.Close()
-	fmt.Fprintf(nc, "GET /socket.io/?%s&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n", query)
-	parked(1)
-	io.WriteString(nc, "GET / HTTP/1.1\r\n\r\n")
-	parked(0)
 	if n := w.Edge.Stats().Closed[errPollInput.Error()]; n != 1 {
 		t.Errorf("closed: %v", w.Edge.Stats().Closed)
 	}
-	w.Publish("/b", 7, 7)
-	e.expect(t, `42\["event",.*\{"n":7\}.*`)
 
 	// Two polls at once end the session.
 	first = get(e)
-	parked(1)
+	polls(1)
 	if p := <-get(e); !strings.Contains(p, "400") {
 		t.Errorf("the second poll got %q", p)
 	}
 	if p := <-first; p != "1" {
 		t.Errorf("the first poll got %q", p)
 	}
+	polls(-1)
 	if p := <-get(e); !strings.Contains(p, "Session ID unknown") {
 		t.Errorf("got %q", p)
 	}
@@ -268,5 +288,56 @@ func TestHostile(t *testing.T) {
 	still("upgrades")
 	if w.Edge.Stats().Closed[edge.ReasonQueue]+w.Edge.Stats().Closed["websocket-policy"]+w.Edge.Stats().Closed[edge.ReasonPeer] == 0 {
 		t.Errorf("closed: %v", w.Edge.Stats().Closed)
+	}
+}
+
+// TestPollsOverTLS: a poll that waits has goroutines of its own there.
+func TestPollsOverTLS(t *testing.T) {
+	w := newWorld(t, Options{Log: slog.New(slog.DiscardHandler)})
+	polls := w.polls()
+	srv := httptest.NewTLSServer(w.Server)
+	defer srv.Close()
+	do := func(method, query, body string) string {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, srv.URL+"/socket.io/?EIO=4&transport=polling"+query, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		return string(b)
+	}
+	var open struct{ SID string }
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(do("GET", "", ""), "0")), &open); err != nil {
+		t.Fatal(err)
+	}
+	sid := "&sid=" + open.SID
+	do("POST", sid, "40\x1e42[\"subscribe\",\"/a\"]")
+	if p := do("GET", sid, ""); !strings.HasPrefix(p, "40{") {
+		t.Fatalf("got %q", p)
+	}
+	for n := 1; n <= 5; n++ {
+		got := make(chan string, 1)
+		go func() { got <- do("GET", sid, "") }()
+		polls(1)
+		w.Publish("/a", n, n)
+		if p := <-got; !strings.Contains(p, fmt.Sprintf(`{"n":%d}`, n)) {
+			t.Fatalf("got %q, want event %d", p, n)
+		}
+		polls(-1)
+	}
+	got := make(chan string, 1)
+	go func() { got <- do("GET", sid, "") }()
+	polls(1)
+	do("POST", sid, `42["unsubscribe"]`)
+	if p := <-got; p != "6" {
+		t.Errorf("got %q", p)
+	}
+	if p := do("GET", sid, ""); !strings.Contains(p, `"subscribed"`) {
+		t.Errorf("got %q", p)
 	}
 }

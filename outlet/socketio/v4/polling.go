@@ -262,6 +262,7 @@ func (ss *session) park(w http.ResponseWriter, ps *polls) bool {
 			p.finish()
 			ss.mu.Unlock()
 			p.closed()
+			ss.server.tell(-1)
 		},
 	}
 	nc.SetDeadline(time.Time{})
@@ -293,6 +294,7 @@ func (ss *session) park(w http.ResponseWriter, ps *polls) bool {
 	for _, cur := range cursors {
 		c.Attach(cur.sub.Waker().(*edge.Group), cur)
 	}
+	defer ss.server.tell(1)
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	if !p.over {
@@ -302,6 +304,12 @@ func (ss *session) park(w http.ResponseWriter, ps *polls) bool {
 		}
 	}
 	return true
+}
+
+func (s *Server) tell(n int) {
+	if s.waits != nil {
+		s.waits <- n
+	}
 }
 
 // kick has the poll answered with what waits, or with nothing.

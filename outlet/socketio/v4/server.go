@@ -83,6 +83,7 @@ type Server struct {
 	mu       sync.Mutex
 	sessions map[sid]*session // of clients that poll
 
+	waits chan<- int   // for tests: 1 when a poll waits in the edge, -1 when its connection is closed
 	count atomic.Int64 // sessions
 	ended sync.Map     // reason -> *atomic.Uint64
 }
