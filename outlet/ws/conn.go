@@ -20,7 +20,9 @@ type conn struct {
 	server *Server
 	actor  *tidings.Actor // nil for the anonymous one
 	subs   []*entry
-	tasks  outlet.Tasks // owned by the goroutine that owns the connection
+	// Owned by the goroutine that owns the connection.
+	first func(*websocket.Conn) // begins the subscription of the address; nil when there is none, or it has begun
+	tasks outlet.Tasks
 }
 
 // entry is a subscription by the name that the client gave it.
@@ -41,8 +43,17 @@ type request struct {
 	Token string `json:"token"`
 }
 
+// open begins the subscription of the address. A message may come before the handshake has returned, and finds it begun.
+func (c *conn) open(wc *websocket.Conn) {
+	if first := c.first; first != nil {
+		c.first = nil
+		first(wc)
+	}
+}
+
 // Message has a request worked off.
 func (c *conn) Message(wc *websocket.Conn, binary bool, p []byte) error {
+	c.open(wc)
 	if binary {
 		return &websocket.CloseError{Code: websocket.UnsupportedData, Reason: "messages are JSON in text messages"}
 	}

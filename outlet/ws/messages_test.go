@@ -276,6 +276,26 @@ func TestAddress(t *testing.T) {
 	}
 }
 
+// TestEarlyMessage: a message that comes together with the handshake finds the address's subscription begun.
+func TestEarlyMessage(t *testing.T) {
+	w := newWorld(t, ws.Options{})
+	at := w.Publish("/a", 1, 1)
+	message := `{"type":"unsubscribe"}`
+	w.early = string(append([]byte{0x81, 0x80 | byte(len(message)), 0, 0, 0, 0}, message...))
+	for range 200 {
+		c := w.connect("/topics/a?since=2020-01-01")
+		c.expect(t, "subscribed")
+		m, err := c.receive()
+		if err == nil && m.Type == "tidings.publish" { // it may have come first
+			m, err = c.receive()
+		}
+		if err != nil || m.Type != "unsubscribed" || m.Position.Epoch != at[0].Epoch {
+			t.Fatalf("got %+v, %v", m, err)
+		}
+		c.Close()
+	}
+}
+
 // TestDeflate: readers with and without compression get the same, and each form is one feed.
 func TestDeflate(t *testing.T) {
 	w := newWorld(t, ws.Options{})

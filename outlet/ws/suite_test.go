@@ -27,7 +27,21 @@ type web struct {
 	addr    string
 	close   func()
 	mode    websocket.CompressionMode
-	message bool // subscriptions are asked for by messages and not by the address
+	message bool   // subscriptions are asked for by messages and not by the address
+	early   string // a frame that comes with the handshake
+}
+
+// eager is a connection whose first write takes a frame with it.
+type eager struct {
+	net.Conn
+	frame string
+}
+
+func (c *eager) Write(p []byte) (int, error) {
+	n := len(p)
+	p, c.frame = append(p[:n:n], c.frame...), ""
+	m, err := c.Conn.Write(p)
+	return min(m, n), err
 }
 
 func (s *web) Close() { s.close() }
@@ -67,13 +81,21 @@ func (s *web) dial(path, token string, rcvbuf int) (*conn, *http.Response, error
 		}
 		return err
 	}}
+	early := s.early
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := d.DialContext(ctx, network, addr)
+		if err == nil && early != "" {
+			nc = &eager{nc, early}
+		}
+		return nc, err
+	}
 	h := http.Header{}
 	if token != "" {
 		h.Set("Authorization", "Bearer "+token)
 	}
 	c, resp, err := websocket.Dial(context.Background(), "ws://"+s.addr+path, &websocket.DialOptions{
 		HTTPHeader: h, CompressionMode: s.mode,
-		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: d.DialContext}},
+		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: dial}},
 	})
 	if err != nil {
 		return nil, resp, err

@@ -28,7 +28,6 @@
 package ws
 
 import (
-	"context"
 	"net/http"
 
 	"tidings"
@@ -119,6 +118,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, topics []string) 
 			return
 		}
 	}
+	if sub != nil {
+		c.first = func(wc *websocket.Conn) {
+			wc.WriteText(subscribed("", req.Query, req.After))
+			c.subs = append(c.subs, &entry{sub: sub, att: outlet.Attach(wc.Edge(), sub)})
+		}
+	}
 	wc, err := websocket.Accept(s.opt.Edge, w, r, websocket.Options{Handler: c, Origins: s.opt.Origins, MaxMessage: s.opt.MaxMessage, NoDeflate: !f.deflate})
 	if err != nil {
 		if sub != nil {
@@ -126,16 +131,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, topics []string) 
 		}
 		return // it has been answered, or nobody is there to be told
 	}
-	if sub == nil {
-		return
-	}
-	wc.WriteText(subscribed("", req.Query, req.After))
-	att := outlet.Attach(wc.Edge(), sub)
-	wc.Edge().Do(func() {
-		c.tasks.Add(wc.Edge(), s.group, func(context.Context) ([]byte, func()) {
-			return nil, func() { c.subs = append(c.subs, &entry{sub: sub, att: att}) }
-		})
-	})
+	wc.Edge().Do(func() { c.open(wc) })
 }
 
 // request returns the request of the address.

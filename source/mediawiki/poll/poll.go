@@ -232,6 +232,11 @@ func (p *Poller) note(err error) {
 	if err != nil {
 		p.status.err = err.Error()
 	}
+	p.stand()
+}
+
+// stand keeps which wiki answers and how far its changes have been seen. The caller holds mu.
+func (p *Poller) stand() {
 	p.status.wiki = p.wiki
 	if p.window != nil && p.window.high > 0 {
 		p.status.newest = time.Unix(p.window.high, 0).UTC()
@@ -352,6 +357,9 @@ func (p *Poller) store(ctx context.Context, pg *page, newest int64) (fresh int, 
 			return true
 		}
 		events[len(events)-1].Mark = w.mark(p.wiki)
+		p.mu.Lock()
+		p.stand() // before anybody can see the events
+		p.mu.Unlock()
 		stored := p.intake.Store(ctx, events, nil)
 		events = make([]tidings.Event, 0, intake.Batch) // the journal keeps the others
 		return stored

@@ -438,7 +438,7 @@ func TestRequest(t *testing.T) {
 	u, _ := url.Parse(server.URL + "/w/api.php?uselang=en")
 	j := newJournal()
 	c := config(nil, j)
-	c.API, c.HTTP, c.Token = u, nil, "secret"
+	c.API, c.HTTP, c.Token, c.Interval = u, nil, "secret", time.Hour // two requests, however slow the machine
 	c.Append = func(ctx context.Context, events ...tidings.Event) ([]tidings.Appended, error) {
 		for _, e := range events {
 			got <- e
