@@ -1,0 +1,83 @@
+//go:build linux
+
+package xmpppeer
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+//go:embed ejabberd.yml
+var ejabberdConfig string
+
+// Ejabberd starts Debian's ejabberd. It runs without Erlang's distribution: there is no node name, no epmd and no port
+// but its own, and ejabberdctl does not reach it; accounts are made over its HTTP API.
+func Ejabberd(ctx context.Context, o Options) (*Server, error) {
+	erl, err := exec.LookPath("erl")
+	found, _ := filepath.Glob("/usr/lib/*/ejabberd-*/ebin/ejabberd.app")
+	if err != nil || len(found) == 0 {
+		return nil, fmt.Errorf("%w: the Debian package ejabberd: %w", ErrNotInstalled, errors.Join(err, os.ErrNotExist))
+	}
+	ebin := filepath.Dir(found[0])
+	s, err := prepare("ejabberd", o)
+	if err != nil {
+		return nil, err
+	}
+	libs := filepath.Dir(filepath.Dir(ebin))
+	s.Version = strings.TrimPrefix(filepath.Base(filepath.Dir(ebin)), "ejabberd-")
+	s.command = func() *exec.Cmd {
+		cmd := exec.Command(erl, "+K", "true", "+P", "250000", "-noinput", "-noshell",
+			"-mnesia", "dir", fmt.Sprintf("%q", filepath.Join(s.Dir, "data")), "-s", "ejabberd")
+		cmd.Env = append(os.Environ(), "HOME="+s.Dir, "ERL_LIBS="+libs,
+			"EJABBERD_CONFIG_PATH="+filepath.Join(s.Dir, "ejabberd.yml"),
+			"EJABBERD_LOG_PATH="+filepath.Join(s.Dir, "server.log"),
+			"ERL_CRASH_DUMP="+filepath.Join(s.Dir, "erl_crash.dump"),
+			"ERL_MAX_PORTS=65000")
+		return cmd
+	}
+	s.enrol = ejabberdRegister
+	s.WebSocket = "ws://" + s.http + "/xmpp-websocket"
+	err = os.MkdirAll(filepath.Join(s.Dir, "data"), 0o700)
+	if err == nil {
+		err = s.configure("ejabberd.yml", ejabberdConfig)
+	}
+	if err == nil {
+		err = s.first(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.remove())
+	}
+	return s, nil
+}
+
+// ejabberdRegister calls the command register of mod_http_api.
+func ejabberdRegister(ctx context.Context, s *Server, user, password string) error {
+	body, err := json.Marshal(map[string]string{"user": user, "host": Domain, "password": password})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.http+"/api/register", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %w: %s", resp.Status, err, answer)
+	}
+	return nil
+}

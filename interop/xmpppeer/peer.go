@@ -1,0 +1,287 @@
+//go:build linux
+
+// Package xmpppeer runs XMPP servers of others, Debian's Prosody and ejabberd, each with a configuration, a data directory
+// and ports of its own, on loopback only. They are the oracles of the client programs in interop/xmpp, the hosts of
+// components, and the peers of benchmarks.
+//
+// Both serve the same domains with the same services, so that a caller need not know which one it has.
+package xmpppeer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"text/template"
+	"time"
+)
+
+// The domains that every server serves.
+const (
+	Domain    = "localhost"            // accounts
+	Anonymous = "anon.localhost"       // logins by SASL ANONYMOUS
+	Rooms     = "conference.localhost" // XEP-0045; who joins a room that is not there makes it, without a lock
+	PubSub    = "pubsub.localhost"     // XEP-0060; the account Owner may create nodes
+)
+
+// Owner is the account that administers the services.
+const Owner = "owner"
+
+// Options says how a server is started.
+type Options struct {
+	// Accounts are the localparts and passwords of the accounts at Domain, beside those that Register makes later.
+	Accounts map[string]string
+	// Components are the domains of external components (XEP-0114) and their secrets. Rooms and PubSub may be among them,
+	// in place of what the server has itself.
+	Components map[string]string
+	// Dir is where everything of the server is kept. If it is empty, a directory is made, and Stop removes it.
+	Dir string
+}
+
+// Server is a running server. Its methods are for one goroutine.
+type Server struct {
+	Name    string // "prosody" or "ejabberd"
+	Version string
+	// Dir holds the configuration, the data and the log.
+	Dir string
+	// C2S is the address for clients: plain TCP with STARTTLS offered and not required.
+	C2S string
+	// DirectTLS is the address for clients that begin with TLS (XEP-0368).
+	DirectTLS string
+	// WebSocket is the URL of RFC 7395, without TLS.
+	WebSocket string
+	// Component is the address for components.
+	Component string
+	// Certificate is the file of the self-signed certificate.
+	Certificate string
+
+	options Options
+	temp    bool
+	http    string // address
+	command func() *exec.Cmd
+	enrol   func(ctx context.Context, s *Server, user, password string) error
+	early   bool // enrol works only while the server is down
+	cmd     *exec.Cmd
+	exited  chan error
+}
+
+// Starters are the servers by name.
+var Starters = map[string]func(context.Context, Options) (*Server, error){"prosody": Prosody, "ejabberd": Ejabberd}
+
+// ErrNotInstalled says that the machine does not have the server.
+var ErrNotInstalled = errors.New("xmpppeer: not installed")
+
+// PID returns the process id of the running server.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// log is the file that the program writes to, beside what it writes to its own logs in Dir.
+func (s *Server) logFile() string { return filepath.Join(s.Dir, "output.log") }
+
+// Log returns the end of the server's log, at most 4,000 bytes.
+func (s *Server) Log() string {
+	var all []byte
+	for _, name := range []string{s.logFile(), filepath.Join(s.Dir, "server.log")} {
+		b, _ := os.ReadFile(name)
+		all = append(all, b[max(0, len(b)-2000):]...)
+	}
+	return string(all)
+}
+
+// prepare makes the directory, the addresses and the certificate.
+func prepare(name string, o Options) (*Server, error) {
+	s := &Server{Name: name, options: o, Dir: o.Dir}
+	if s.Dir == "" {
+		dir, err := os.MkdirTemp("", "xmpppeer-"+name+"-")
+		if err != nil {
+			return nil, fmt.Errorf("xmpppeer: %w", err)
+		}
+		s.Dir, s.temp = dir, true
+	}
+	taken := map[string]bool{}
+	for _, addr := range []*string{&s.C2S, &s.DirectTLS, &s.http, &s.Component} {
+		var err error
+		if *addr, err = freeAddr(taken); err != nil {
+			return nil, errors.Join(err, s.remove())
+		}
+	}
+	s.Certificate = filepath.Join(s.Dir, "cert.pem")
+	if err := certificate(s.Certificate, s.key()); err != nil {
+		return nil, errors.Join(err, s.remove())
+	}
+	return s, nil
+}
+
+func (s *Server) key() string { return filepath.Join(s.Dir, "key.pem") }
+
+// freeAddr returns a loopback address nobody listens on. It lies below the range that the kernel takes the ports of
+// connections from, so that it is still free after a restart.
+func freeAddr(taken map[string]bool) (string, error) {
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))
+		if l, err := net.Listen("tcp", addr); err == nil && !taken[addr] {
+			l.Close()
+			taken[addr] = true
+			return addr, nil
+		}
+	}
+	return "", errors.New("xmpppeer: found no free port")
+}
+
+// configure writes a file of the configuration from its template.
+func (s *Server) configure(name, text string) error {
+	t, err := template.New(name).Funcs(template.FuncMap{"port": func(addr string) string {
+		_, port, _ := net.SplitHostPort(addr)
+		return port
+	}}).Parse(text)
+	if err != nil {
+		return fmt.Errorf("xmpppeer: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(s.Dir, name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("xmpppeer: %w", err)
+	}
+	err = t.Execute(f, map[string]any{"Dir": s.Dir, "C2S": s.C2S, "DirectTLS": s.DirectTLS, "HTTP": s.http, "Component": s.Component,
+		"Certificate": s.Certificate, "Key": s.key(), "Domain": Domain, "Anonymous": Anonymous, "Rooms": Rooms, "PubSub": PubSub, "Owner": Owner,
+		"Components": s.options.Components})
+	return errors.Join(err, f.Close())
+}
+
+// Start starts a server that has been stopped or killed, with the data it had, and waits until it serves clients.
+func (s *Server) Start(ctx context.Context) error {
+	if s.cmd != nil {
+		return fmt.Errorf("xmpppeer: %s is running", s.Name)
+	}
+	out, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("xmpppeer: %w", err)
+	}
+	defer out.Close()
+	cmd := s.command()
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.Dir, out, out
+	// A group of its own, because the servers have helpers, which end with them.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("xmpppeer: starting %s: %w", s.Name, err)
+	}
+	s.cmd, s.exited = cmd, make(chan error, 1)
+	go func() { s.exited <- cmd.Wait() }()
+	if err := s.await(ctx); err != nil {
+		err = fmt.Errorf("xmpppeer: %s: %w\n%s", s.Name, err, s.Log())
+		s.Kill()
+		return err
+	}
+	return nil
+}
+
+// await asks for the features of a stream until the server offers them on every domain.
+func (s *Server) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := s.features(ctx, Domain)
+		if err == nil {
+			err = s.features(ctx, Anonymous)
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case gone := <-s.exited:
+			s.exited <- gone
+			return fmt.Errorf("it has ended: %v", gone)
+		case <-ctx.Done():
+			return fmt.Errorf("it is not ready: %w: %w", ctx.Err(), err)
+		}
+	}
+}
+
+// features opens a stream and waits for its features (RFC 6120 section 4.3.2).
+func (s *Server) features(ctx context.Context, domain string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.C2S)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
+	fmt.Fprintf(conn, "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='%s' version='1.0'>", domain)
+	b, seen := make([]byte, 4096), ""
+	for !strings.Contains(seen, "</stream:features>") {
+		n, err := conn.Read(b)
+		if seen += string(b[:n]); err != nil {
+			return fmt.Errorf("the stream ends with %q: %w", seen, err)
+		}
+	}
+	return nil
+}
+
+// Register makes an account at Domain. Prosody takes a third of a second for each.
+func (s *Server) Register(ctx context.Context, user, password string) error {
+	if err := s.enrol(ctx, s, user, password); err != nil {
+		return fmt.Errorf("xmpppeer: registering %s with %s: %w", user, s.Name, err)
+	}
+	return nil
+}
+
+// first registers the accounts of the options and starts the server.
+func (s *Server) first(ctx context.Context) error {
+	if !s.early {
+		if err := s.Start(ctx); err != nil {
+			return err
+		}
+	}
+	for user, password := range s.options.Accounts {
+		if err := s.Register(ctx, user, password); err != nil {
+			return errors.Join(err, s.Kill())
+		}
+	}
+	if s.early {
+		return s.Start(ctx)
+	}
+	return nil
+}
+
+// Halt ends the server in order and leaves its data, for Start.
+func (s *Server) Halt() error { return s.signal(syscall.SIGTERM) }
+
+// Kill ends the server by SIGKILL and leaves its data.
+func (s *Server) Kill() error { return s.signal(syscall.SIGKILL) }
+
+func (s *Server) signal(sig syscall.Signal) error {
+	if s.cmd == nil {
+		return nil
+	}
+	pid := s.cmd.Process.Pid
+	s.cmd.Process.Signal(sig)
+	var err error
+	select {
+	case <-s.exited:
+	case <-time.After(30 * time.Second):
+		err = fmt.Errorf("xmpppeer: %v did not end %s within 30 s", sig, s.Name)
+	}
+	syscall.Kill(-pid, syscall.SIGKILL) // its helpers
+	if err != nil {
+		<-s.exited
+	}
+	s.cmd = nil
+	return err
+}
+
+// Stop ends the server and removes its directory, unless Options.Dir named it.
+func (s *Server) Stop() error { return errors.Join(s.Halt(), s.remove()) }
+
+func (s *Server) remove() error {
+	if !s.temp {
+		return nil
+	}
+	return os.RemoveAll(s.Dir)
+}
