@@ -44,6 +44,7 @@ func (c *Conn) Attach(g *Group, cur Cursor) *Attachment {
 	a := &Attachment{conn: c, cur: cur, group: g, index: -1}
 	c.do(func() {
 		if c.closed {
+			a.detached = true
 			cur.Close()
 			return
 		}

@@ -442,6 +442,29 @@ func TestSwap(t *testing.T) {
 	})
 }
 
+// TestAttachToClosed: what is done with a cursor that came too late is done to nothing.
+func TestAttachToClosed(t *testing.T) {
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		l := &lines{g: s.e.NewGroup()}
+		nc, c := s.dial(&Protocol{Name: "lines"}, 0)
+		nc.Close()
+		first := l.cursor(0)
+		c.Attach(l.g, first)
+		<-first.closed
+		cur := l.cursor(0)
+		a := c.Attach(l.g, cur)
+		<-cur.closed
+		a.Swap(func() (*Group, Cursor) {
+			t.Error("a closed cursor has been replaced")
+			return nil, nil
+		})
+		a.Detach()
+		done := make(chan struct{})
+		c.Do(func() { close(done) })
+		<-done
+	})
+}
+
 func TestLimitListener(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
