@@ -142,6 +142,7 @@ func (ss *session) end(reason, last string) {
 		return
 	}
 	ss.ended = true
+	ss.server.countEnded(reason) // before anybody can know
 	set, ws, was := ss.set, ss.ws, ss.carrier
 	ss.set, ss.ws = nil, nil
 	if ss.pollState != nil {
@@ -162,7 +163,6 @@ func (ss *session) end(reason, last string) {
 	if was != none {
 		s.connected.Add(-1)
 	}
-	s.countEnded(reason)
 	if ws != nil {
 		if last != "" {
 			ws.WriteText([]byte(last))

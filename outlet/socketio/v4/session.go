@@ -110,6 +110,7 @@ func (ss *session) end(reason string) {
 		return
 	}
 	ss.ended = true
+	ss.server.gone(ss, reason) // before the client can know
 	ws, free := ss.ws, ss.polls != nil && ss.polls.end()
 	ss.mu.Unlock()
 	if free {
@@ -118,7 +119,6 @@ func (ss *session) end(reason string) {
 	if ws != nil {
 		ws.Close(websocket.NormalClosure, "") // and the edge the subscriptions
 	}
-	ss.server.gone(ss, reason)
 }
 
 // closeSubscriptions closes those that no connection has. The caller is the holder.
