@@ -3,6 +3,7 @@ package edge
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Conn is one connection that the edge owns. Its exported methods may be called from any goroutine; they take effect in
@@ -63,6 +64,16 @@ func (a *Attachment) Detach() {
 	a.conn.do(func() { a.conn.detach(a) })
 }
 
+// Wake makes the connection look at the cursor, as the group's Wake does for all: for a cursor that was Idle for a reason
+// of its own.
+func (a *Attachment) Wake() {
+	a.conn.do(func() {
+		if !a.detached {
+			a.conn.turn(a)
+		}
+	})
+}
+
 // Swap puts another cursor in the place of this one. next is called on the goroutine that owns the connection, when the
 // old cursor stands still, so that the new one can begin exactly where the old one is; the old one is closed after it.
 // next must not block for long. If it returns no group, the old cursor stays. If the connection is closed or the
@@ -95,7 +106,27 @@ func (a *Attachment) swap(next func() (*Group, Cursor)) {
 // is closed.
 func (c *Conn) Write(p []byte) {
 	b := append([]byte(nil), p...)
-	c.do(func() { c.queue(b) })
+	c.do(func() { c.Put(b) })
+}
+
+// Put is Write for the goroutine that owns the connection, in Input and in what Do runs: what the socket takes is written
+// from p before Put returns, and only the rest is copied. When Put returns the connection may be closed, and Closed has
+// been called then. It must not be called by a cursor, whose own bytes it would cut.
+func (c *Conn) Put(p []byte) {
+	if c.closed || c.leaving || len(p) == 0 {
+		return
+	}
+	if len(c.out) > 0 || c.blocked {
+		if len(c.out)+len(p) > c.edge.opt.MaxQueue && len(c.out) > 0 {
+			c.finish(ReasonQueue)
+			return
+		}
+		c.out = append(c.out, p...)
+		return
+	}
+	if n := c.write(p); n < len(p) && !c.closed {
+		c.out = append(c.out, p[n:]...)
+	}
 }
 
 // Close closes the connection, after the goodbye if it is not empty. The reason is counted.
@@ -107,6 +138,15 @@ func (c *Conn) Close(reason string, goodbye []byte) {
 		}
 		c.leave(reason, b)
 	})
+}
+
+// Abort closes the connection at once, without a goodbye, also where a write has been waiting for the peer. The reason is
+// counted unless such a write fails first.
+func (c *Conn) Abort(reason string) {
+	if c.gc != nil {
+		c.gc.nc.SetDeadline(time.Unix(1, 0))
+	}
+	c.do(func() { c.finish(reason) })
 }
 
 // Do runs f on the goroutine that owns the connection, the one that calls Input, behind what was asked before. f must not
@@ -140,20 +180,6 @@ func (c *Conn) detach(a *Attachment) {
 	}
 	if !a.fetching { // else fetched closes it
 		a.cur.Close()
-	}
-}
-
-func (c *Conn) queue(b []byte) {
-	if c.closed || c.leaving {
-		return
-	}
-	if len(c.out)+len(b) > c.edge.opt.MaxQueue && len(c.out) > 0 {
-		c.finish(ReasonQueue)
-		return
-	}
-	c.out = append(c.out, b...)
-	if !c.blocked {
-		c.flush()
 	}
 }
 

@@ -33,8 +33,8 @@ const (
 
 // Cursor is one connection's place in a sequence of bytes. Its methods are called by one goroutine at a time.
 type Cursor interface {
-	// Next returns the bytes to write next, whole messages, which stay unchanged for as long as anybody holds them.
-	// It does not block.
+	// Next returns the bytes to write next, whole messages, which stay unchanged until Advance, the next Next or Close is
+	// called. It does not block. It may be called again without an Advance: nothing of the bytes has been written then.
 	Next() ([]byte, Status)
 
 	// Advance says that the connection took the first n bytes that Next returned last. Where n is inside a message,
