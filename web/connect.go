@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"encoding/json"
 	"net"
 	"net/netip"
 	"net/url"
@@ -42,6 +43,8 @@ var ways = []Way{
 		Code: `curl -N {{sh .EventStreams}}`},
 	{ID: "websocket", Name: "WebSocket", About: "Subscribe, unsubscribe and resume as JSON messages on one connection.", Needs: "websocket",
 		Code: `websocat {{sh .WebSocket}}`},
+	{ID: "socketio", Name: "Socket.IO 4", About: "The client library reconnects and goes on where it was, after a restart of the server too.", Needs: "socketio",
+		Code: "const socket = io({{js .Base}})\nsocket.on('connect', () => socket.recovered || socket.emit('subscribe', {{.Wanted}}))\nsocket.on('event', (event) => console.log(event.topic, event.data))\nsocket.on('gap', (gap) => console.warn('gap', gap))"},
 	{ID: "rcstream", Name: "Socket.IO 0.9", About: "As RCStream had it: programs written for that need another host and nothing else.", Needs: "rcstream", Changes: true,
 		Code: "const socket = io.connect({{js .RC}})\nsocket.on('connect', () => socket.emit('subscribe', {{js .Wiki}}))\nsocket.on('change', (change) => console.log(change.title))"},
 	{ID: "irc", Name: "IRC", About: "The coloured lines of irc.wikimedia.org, in channels of the same names.", Needs: "irc", Changes: true,
@@ -59,6 +62,7 @@ type target struct {
 	List         string   // URL of the JSON list
 	EventStreams string   // URL
 	WebSocket    string   // URL
+	Wanted       string   // what Socket.IO's event subscribe takes, as JSON
 	RC           string   // URL of the namespace /rc
 	Wiki         string   // server name or wildcard, as RCStream's clients subscribe to it
 	IRCHost      string
@@ -80,6 +84,7 @@ func targetOf(v view, base, irc string) target {
 	t.WebSocket = "ws" + strings.TrimPrefix(t.Subscribe, "http")
 	q := v.values(true)
 	q.Del("topic")
+	t.Wanted = wanted(v.Topics, q)
 
 	list := url.Values{"limit": {"10"}}
 	stream := url.Values{}
@@ -125,6 +130,39 @@ func targetOf(v view, base, irc string) target {
 	}
 	t.Publish, t.Scope = base+topicurl.Of(to), "publish:"+string(to)
 	return t
+}
+
+// wanted returns the topics, and the filter that a query string asks for, as clients that speak JSON write them.
+func wanted(topics []string, q url.Values) string {
+	w := struct {
+		Topics []string `json:"topics"`
+		Filter any      `json:"filter,omitempty"`
+	}{Topics: topics}
+	fields := url.Values{}
+	var all []any
+	for name, values := range q {
+		if name != "filter" {
+			fields[name] = values
+		}
+	}
+	for _, expression := range q["filter"] {
+		all = append(all, expression)
+	}
+	if len(fields) > 0 {
+		all = append(all, fields)
+	}
+	switch len(all) {
+	case 0:
+	case 1:
+		w.Filter = all[0]
+	default:
+		w.Filter = all
+	}
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(w) // of texts only
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // shownWay is a way with the reader's view filled in.

@@ -54,7 +54,7 @@ func newWorld(t *testing.T) *world {
 			}
 			return topics, err
 		},
-		Serves: map[string]string{"irc": "127.0.0.1:6667", "websocket": "", "rcstream": ""},
+		Serves: map[string]string{"irc": "127.0.0.1:6667", "websocket": "", "rcstream": "", "socketio": ""},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -316,7 +316,7 @@ func TestPageWithoutJavaScript(t *testing.T) {
 	for _, a := range find(doc, "article", "way") {
 		shown = append(shown, strings.TrimPrefix(attr(a, "id"), "way-"))
 	}
-	if got := strings.Join(shown, " "); got != "tail sse browser ndjson json websocket publish" { // nothing of recent changes
+	if got := strings.Join(shown, " "); got != "tail sse browser ndjson json websocket socketio publish" { // nothing of recent changes
 		t.Errorf("ways to connect: %s", got)
 	}
 	if doc := w.document(w.get("/?topic=/none")); !strings.Contains(text(doc), "No events yet") {
