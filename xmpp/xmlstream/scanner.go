@@ -1,0 +1,435 @@
+package xmlstream
+
+import "bytes"
+
+// Kind is what Scanner.Next has found.
+type Kind uint8
+
+// Kinds of tokens.
+const (
+	None   Kind = iota // nothing is complete
+	Open               // the stream header: a start tag, for Document.ParseHeader
+	Stanza             // a complete element below the stream header, for Document.Parse
+	End                // the end tag of the stream
+)
+
+// Scanner cuts a stream into its header, the complete elements below it, and its end. It looks at each byte once, however
+// small the pieces are that bytes come in. While nothing is incomplete it holds no memory but its own. The zero Scanner is
+// ready for the beginning of a stream. It checks the end tag of the stream; the inside of a stanza is for Document.Parse.
+type Scanner struct {
+	Limits Limits
+
+	p     []byte // what was fed
+	pos   int    // of it, this much has been looked at
+	start int    // of it, here the token that is being read begins; with something in buf, 0
+	buf   []byte // the beginning of that token, from earlier feeds
+
+	state   state
+	quote   byte  // that ends the attribute value
+	match   uint8 // bytes of the opening or closing of a CDATA section seen
+	given   bool  // buf belongs to the token that was returned last
+	inToken bool
+	decl    bool  // an XML declaration cannot come any more
+	depth   int32 // elements open, the stream included
+	attrs   int32 // of the start tag that is being read
+	name    int32 // bytes of the name that is being read
+	root    string
+	err     *Error
+}
+
+type state uint8
+
+const (
+	inText     state = iota // outside of tags
+	afterLT                 // <
+	inTag                   // in a start tag, outside of values
+	inValue                 // in an attribute value
+	afterSlash              // <a/
+	inEndTag                // </
+	afterBang               // <! of what can only be a CDATA section
+	inCDATA                 // behind <![CDATA[
+	inDecl                  // <?
+	afterEnd                // the stream has ended
+)
+
+const cdataOpen = "<![CDATA["
+
+// Feed gives the Scanner what came next. p must stay unchanged until Next has returned None or an error.
+func (s *Scanner) Feed(p []byte) {
+	s.release()
+	if rest := s.p[s.pos:]; len(rest) > 0 { // not all that was fed has been asked for
+		p = append(bytes.Clone(rest), p...)
+	}
+	s.p, s.pos, s.start = p, 0, 0
+}
+
+// Rest returns what was fed and is not part of a token returned so far. Whoever starts TLS must refuse it: it came before the
+// handshake and is not protected (RFC 6120 section 5.4.3.3). It is valid until the next Feed.
+func (s *Scanner) Rest() []byte {
+	s.release()
+	if s.inToken { // Next has said None, so all that there is lies in the buffer
+		return s.buf
+	}
+	return s.p[s.pos:]
+}
+
+// Restart makes the Scanner ready for the header of a new stream, which follows SASL (RFC 6120 section 6.4.6). What was fed
+// behind the last token is the beginning of that stream.
+func (s *Scanner) Restart() { *s = Scanner{Limits: s.Limits, p: s.Rest()} }
+
+// Reset makes the Scanner ready for a new connection, or for the stream inside TLS: nothing that was fed is left.
+func (s *Scanner) Reset() { *s = Scanner{Limits: s.Limits} }
+
+// Depth returns how many elements are open, the stream included: 0 before the header, 1 between stanzas.
+func (s *Scanner) Depth() int { return int(s.depth) }
+
+// release forgets the buffer of a token that was returned.
+func (s *Scanner) release() {
+	if s.given {
+		s.buf, s.given = nil, false
+	}
+}
+
+// Next returns the next complete token: its kind and its bytes, which are valid until the next Feed and lie in what was fed
+// if they came in one piece. With None the Scanner has kept what is incomplete, and waits for Feed. Whitespace between
+// stanzas and the XML declaration are skipped. After an error, which is an *Error, it returns that error again.
+func (s *Scanner) Next() (Kind, []byte, error) {
+	s.release()
+	if s.err == nil {
+		kind, token, err := s.next()
+		if err == nil {
+			return kind, token, nil
+		}
+		s.err = err
+		s.buf, s.p, s.pos, s.start, s.inToken = nil, nil, 0, 0, false
+	}
+	return None, nil, s.err
+}
+
+func (s *Scanner) next() (Kind, []byte, *Error) {
+	for s.pos < len(s.p) {
+		if s.state == inText && !s.inToken || s.state == afterEnd {
+			if err := s.between(); err != nil {
+				return None, nil, err
+			}
+			continue
+		}
+		done, err := s.step()
+		if err != nil {
+			return None, nil, err
+		}
+		if done {
+			token, err := s.take()
+			if err != nil {
+				return None, nil, err
+			}
+			kind, err := s.classify(token)
+			if err != nil || kind != None {
+				return kind, token, err
+			}
+			s.release() // the XML declaration
+		}
+	}
+	if s.inToken && s.start < len(s.p) {
+		if err := s.keep(s.p[s.start:]); err != nil {
+			return None, nil, err
+		}
+	}
+	s.p, s.pos, s.start = nil, 0, 0
+	return None, nil, nil
+}
+
+// between skips whitespace and begins a token.
+func (s *Scanner) between() *Error {
+	for s.pos < len(s.p) {
+		switch c := s.p[s.pos]; {
+		case c == ' ' || c == '\n' || c == '\t' || c == '\r':
+			s.decl = true
+			s.pos++
+		case s.state == afterEnd:
+			return malformed("something behind the end of the stream")
+		case c == '<':
+			s.state, s.inToken, s.start = afterLT, true, s.pos
+			s.pos++
+			return nil
+		case s.depth > 0:
+			return &Error{BadFormat, "text between stanzas"}
+		case c == 0xfe || c == 0xff || c == 0:
+			return &Error{UnsupportedEncoding, "the stream is not in UTF-8"}
+		default:
+			return malformed("text before the stream header")
+		}
+	}
+	return nil
+}
+
+// step reads on in the token until something changes; done says that it is complete.
+func (s *Scanner) step() (done bool, err *Error) {
+	p, i := s.p, s.pos
+	switch s.state {
+	case inText:
+		n := bytes.IndexByte(p[i:], '<')
+		if n < 0 {
+			s.pos = len(p)
+			return false, nil
+		}
+		s.pos, s.state = i+n+1, afterLT
+	case afterLT:
+		s.pos++
+		return false, s.begin(p[i])
+	case inTag:
+		return s.tag()
+	case inValue:
+		n := bytes.IndexByte(p[i:], s.quote)
+		end := i + n
+		if n < 0 {
+			end = len(p)
+		} else {
+			s.state = inTag
+		}
+		if bytes.IndexByte(p[i:end], '<') >= 0 {
+			return false, errLTInValue
+		}
+		s.pos = end
+		if n >= 0 {
+			s.pos++
+		}
+	case afterSlash:
+		if p[i] != '>' {
+			return false, malformed("a / inside a start tag")
+		}
+		s.pos++
+		s.state = inText
+		return s.depth <= 1, nil
+	case inEndTag:
+		n := bytes.IndexByte(p[i:], '>')
+		if n < 0 {
+			s.pos = len(p)
+			return false, nil
+		}
+		s.pos = i + n + 1
+		s.state = inText
+		s.depth--
+		return s.depth <= 1, nil
+	case afterBang:
+		return false, s.bang()
+	case inCDATA:
+		s.cdata()
+	case inDecl:
+		return s.declaration()
+	}
+	return false, nil
+}
+
+// begin looks at the byte behind a <.
+func (s *Scanner) begin(c byte) *Error {
+	switch {
+	case c == '/':
+		s.state = inEndTag
+		if s.depth == 0 {
+			return malformed("an end tag before the stream header")
+		}
+	case c == '!':
+		s.state, s.match = afterBang, 2
+	case c == '?':
+		if s.decl {
+			return restricted("processing instruction")
+		}
+		s.state, s.match = inDecl, 0
+	case c >= 0x80 || class[c]&nameStart != 0:
+		if int(s.depth) > s.Limits.depth() {
+			return s.Limits.errDepth()
+		}
+		s.state, s.attrs, s.name = inTag, 0, 1
+	case c == 0 && s.depth == 0:
+		return &Error{UnsupportedEncoding, "the stream is not in UTF-8"}
+	default:
+		return malformed("a < that begins no tag")
+	}
+	return nil
+}
+
+// tag reads a start tag outside of attribute values.
+func (s *Scanner) tag() (done bool, err *Error) {
+	name := int(s.name)
+	limit := s.Limits.name()
+	for i, c := range s.p[s.pos:] {
+		if c >= 0x80 || class[c]&nameChar != 0 {
+			if name++; name > limit {
+				return false, s.Limits.errName()
+			}
+			continue
+		}
+		name = 0
+		switch c {
+		case '\'', '"':
+			if s.attrs++; int(s.attrs) > s.Limits.attrs() {
+				return false, s.Limits.errAttrs()
+			}
+			s.quote, s.state = c, inValue
+		case '/':
+			s.state = afterSlash
+		case '>':
+			s.state = inText
+			s.depth++
+			done = s.depth == 1
+		case ' ', '=', '\t', '\n', '\r':
+			continue
+		default:
+			return false, errTag
+		}
+		s.pos, s.name = s.pos+i+1, 0
+		return done, nil
+	}
+	s.pos, s.name = len(s.p), int32(name)
+	return false, nil
+}
+
+// bang reads the opening of a CDATA section, the only thing with a ! that may come.
+func (s *Scanner) bang() *Error {
+	for ; s.pos < len(s.p) && int(s.match) < len(cdataOpen); s.pos++ {
+		c := s.p[s.pos]
+		switch {
+		case c == cdataOpen[s.match]:
+			s.match++
+		case s.match == 2 && c == '-':
+			return restricted("comment")
+		case s.match == 2 && c == 'D':
+			return restricted("document type declaration")
+		default:
+			return malformed("a <! that begins nothing")
+		}
+	}
+	if int(s.match) == len(cdataOpen) {
+		if s.depth <= 1 {
+			return &Error{BadFormat, "text between stanzas"}
+		}
+		s.state, s.match = inCDATA, 0
+	}
+	return nil
+}
+
+// cdata reads a CDATA section to its end.
+func (s *Scanner) cdata() {
+	for s.pos < len(s.p) {
+		if s.match == 0 {
+			n := bytes.IndexByte(s.p[s.pos:], ']')
+			if n < 0 {
+				s.pos = len(s.p)
+				return
+			}
+			s.pos += n + 1
+			s.match = 1
+			continue
+		}
+		c := s.p[s.pos]
+		s.pos++
+		switch {
+		case c == ']':
+			s.match = 2
+		case c == '>' && s.match == 2:
+			s.state, s.match = inText, 0
+			return
+		default:
+			s.match = 0
+		}
+	}
+}
+
+// declaration reads an XML declaration to its end.
+func (s *Scanner) declaration() (done bool, err *Error) {
+	const maxDecl = 200 // bytes; all that it can say fits in 80
+	for ; s.pos < len(s.p); s.pos++ {
+		if len(s.buf)+s.pos-s.start > maxDecl {
+			return false, restricted("processing instruction")
+		}
+		switch c := s.p[s.pos]; {
+		case c == '?':
+			s.match = 1
+		case c == '>' && s.match == 1:
+			s.pos++
+			s.state = inText
+			return true, nil
+		default:
+			s.match = 0
+		}
+	}
+	return false, nil
+}
+
+// take returns the token that is complete.
+func (s *Scanner) take() ([]byte, *Error) {
+	token := s.p[s.start:s.pos]
+	if len(s.buf) > 0 {
+		if err := s.keep(token); err != nil {
+			return nil, err
+		}
+		token, s.given = s.buf, true
+	} else if len(token) > s.limit() {
+		return nil, s.tooLong()
+	}
+	s.inToken, s.start = false, s.pos
+	return token, nil
+}
+
+// limit returns the length that the token may have.
+func (s *Scanner) limit() int {
+	if s.root == "" {
+		return MaxHeader
+	}
+	return s.Limits.stanza()
+}
+
+func (s *Scanner) tooLong() *Error {
+	if s.root == "" {
+		return errHeader
+	}
+	return s.Limits.errStanza()
+}
+
+// keep puts b behind what is buffered.
+func (s *Scanner) keep(b []byte) *Error {
+	need, limit := len(s.buf)+len(b), s.limit()
+	if need > limit {
+		return s.tooLong()
+	}
+	if need > cap(s.buf) {
+		grown := make([]byte, len(s.buf), min(max(need, 2*cap(s.buf), 256), limit))
+		copy(grown, s.buf)
+		s.buf = grown
+	}
+	s.buf = append(s.buf, b...)
+	return nil
+}
+
+// classify says what a complete token is; None for the XML declaration.
+func (s *Scanner) classify(token []byte) (Kind, *Error) {
+	s.decl = true
+	switch {
+	case token[1] == '?':
+		return None, declared(token)
+	case token[1] == '/' && s.depth == 0:
+		s.state = afterEnd
+		if name := bytes.TrimRight(token[2:len(token)-1], " \t\r\n"); string(name) != s.root {
+			return None, malformed("the end tag of the stream has another name")
+		}
+		return End, nil
+	case s.depth == 0:
+		return None, &Error{BadFormat, "the stream header is an empty element"}
+	case s.root == "":
+		s.root = rootName(token)
+		return Open, nil
+	}
+	return Stanza, nil
+}
+
+func rootName(tag []byte) string {
+	n := 1
+	for n < len(tag) && (tag[n] >= 0x80 || class[tag[n]]&nameChar != 0) {
+		n++
+	}
+	if string(tag[1:n]) == "stream:stream" {
+		return "stream:stream" // shared by all streams
+	}
+	return string(tag[1:n])
+}
