@@ -96,6 +96,23 @@ func newFeed(t *testing.T, change func(*irc.Options)) *feed {
 	return serve(outlettest.NewWorld(t, j, hub.Options{Decode: decode}, edge.Options{}), change)
 }
 
+// TestServeAfterClose: a Serve that comes too late closes its listener and returns.
+func TestServeAfterClose(t *testing.T) {
+	f := newFeed(t, nil)
+	f.close()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Serve(ln); err != nil {
+		t.Error(err)
+	}
+	if nc, err := ln.Accept(); err == nil {
+		nc.Close()
+		t.Error("the listener is open")
+	}
+}
+
 func (f *feed) dial(rcvbuf int) (net.Conn, error) {
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if rcvbuf > 0 {

@@ -150,7 +150,15 @@ func New(o Options) (*Server, error) {
 
 // Serve accepts connections until Close, or until the listener fails. A tls.Listener's handshakes are awaited here.
 func (s *Server) Serve(ln net.Listener) error {
-	s.running.Add(1)
+	s.mu.Lock()
+	closed := s.ctx.Err() != nil
+	if !closed {
+		s.running.Add(1)
+	}
+	s.mu.Unlock()
+	if closed {
+		return ln.Close()
+	}
 	defer s.running.Done()
 	stop := context.AfterFunc(s.ctx, func() { ln.Close() })
 	defer stop()
@@ -266,7 +274,9 @@ func (s *Server) tick(now int64) {
 // Close stops listening and ends what the server does by itself. Clients stay with the edge, whose Shutdown says goodbye
 // to them.
 func (s *Server) Close() {
+	s.mu.Lock() // a Serve that begins now ends at once, and one that has begun is waited for
 	s.cancel()
+	s.mu.Unlock()
 	s.lookups.close()
 	s.reads.close()
 	s.running.Wait()
