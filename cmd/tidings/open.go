@@ -104,11 +104,7 @@ func (o *opener) openURL(address string) (stream, error) {
 			return o.events(ctx, address, strings.HasSuffix(u.Path, "/subscribe"))
 		}}, nil
 	case "ws", "wss":
-		token := ""
-		if h := httpURL(u); h.Scheme == o.server.Scheme && h.Host == o.server.Host {
-			token = o.token
-		}
-		w = &wsWire{url: u, token: token, from: o.from}
+		w = &wsWire{url: u, token: o.tokenFor(u), from: o.from}
 	case "irc", "ircs":
 		token := ""
 		if u.Hostname() == o.server.Hostname() && (u.Scheme == "ircs" || isLoopback(o.server.String())) {
@@ -116,19 +112,25 @@ func (o *opener) openURL(address string) (stream, error) {
 		}
 		w, err = newIRC(o.command, u, token, o.from)
 	case "sio", "sios":
-		token := ""
-		if h := httpURL(u); h.Scheme == o.server.Scheme && h.Host == o.server.Host {
-			token = o.token
-		}
-		w, err = newSIO(o.command, u, token, o.from)
+		w, err = newSIO(o.command, u, o.tokenFor(u), o.from)
+	case "sio4", "sio4s":
+		w, err = newSIO4(o.command, u, o.tokenFor(u), o.from)
 	default:
-		return stream{}, usagef(o.command, "%s: %s cannot read %s: want http, https, ws, wss, irc, ircs, sio or sios", address, o.command, u.Scheme)
+		return stream{}, usagef(o.command, "%s: %s cannot read %s: want http, https, ws, wss, irc, ircs, sio, sios, sio4 or sio4s", address, o.command, u.Scheme)
 	}
 	if err != nil {
 		return stream{}, err
 	}
 	l := newLink(u.Redacted(), o.notify)
 	return stream{l.url, func(ctx context.Context) iter.Seq2[received, error] { return l.stream(ctx, w) }}, nil
+}
+
+// tokenFor returns the token if the address is of the server that it is for.
+func (o *opener) tokenFor(u *url.URL) string {
+	if h := httpURL(u); h.Scheme == o.server.Scheme && h.Host == o.server.Host {
+		return o.token
+	}
+	return ""
 }
 
 // events reads a stream of Server-Sent Events.

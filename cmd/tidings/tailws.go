@@ -61,7 +61,7 @@ func dialWS(ctx context.Context, u *url.URL, token string) (*websocket.Conn, err
 // httpURL returns the address in the scheme of HTTP.
 func httpURL(u *url.URL) *url.URL {
 	h := *u
-	h.Scheme = map[string]string{"ws": "http", "wss": "https", "sio": "http", "sios": "https"}[u.Scheme]
+	h.Scheme = map[string]string{"ws": "http", "wss": "https", "sio": "http", "sios": "https", "sio4": "http", "sio4s": "https"}[u.Scheme]
 	return &h
 }
 

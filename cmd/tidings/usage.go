@@ -56,6 +56,7 @@ matches any number of segments; without one it is /**, every topic. A URL is one
   ws://HOST/PATH            a WebSocket, such as /subscribe?topic=PATTERN; or wss
   irc://HOST/CHANNEL,...    channels of an IRC server, with or without their #; ircs for TLS; NICK:PASSWORD@ before HOST
   sio://HOST/rc?subscribe=WIKI&subscribe=...   RCStream, which is Socket.IO 0.9: a host, an id or a wildcard; sios for TLS
+  sio4://HOST/?topic=PATTERN&topic=...         Socket.IO 4, with a filter as /subscribe has it; or /rc?subscribe=WIKI; sio4s for TLS
 
 It reconnects by itself, goes on after the last event it has seen, and says on stderr when it does, when events were lost, and
 when nobody can know: RCStream and most IRC servers keep no history. A Tidings server does, in each of these protocols.
