@@ -83,26 +83,28 @@ func NewError(name string, text ...string) *Error {
 // The functions below return an error of the condition they are named after (RFC 6120 section 8.3.3), with its usual type;
 // text is for people and may be left out.
 
-func BadRequest(text ...string) *Error            { return NewError("bad-request", text...) }
-func Conflict(text ...string) *Error              { return NewError("conflict", text...) }
-func FeatureNotImplemented(text ...string) *Error { return NewError("feature-not-implemented", text...) }
-func Forbidden(text ...string) *Error             { return NewError("forbidden", text...) }
-func InternalServerError(text ...string) *Error   { return NewError("internal-server-error", text...) }
-func ItemNotFound(text ...string) *Error          { return NewError("item-not-found", text...) }
-func JIDMalformed(text ...string) *Error          { return NewError("jid-malformed", text...) }
-func NotAcceptable(text ...string) *Error         { return NewError("not-acceptable", text...) }
-func NotAllowed(text ...string) *Error            { return NewError("not-allowed", text...) }
-func NotAuthorized(text ...string) *Error         { return NewError("not-authorized", text...) }
-func PolicyViolation(text ...string) *Error       { return NewError("policy-violation", text...) }
-func RecipientUnavailable(text ...string) *Error  { return NewError("recipient-unavailable", text...) }
-func RegistrationRequired(text ...string) *Error  { return NewError("registration-required", text...) }
-func RemoteServerNotFound(text ...string) *Error  { return NewError("remote-server-not-found", text...) }
-func RemoteServerTimeout(text ...string) *Error   { return NewError("remote-server-timeout", text...) }
-func ResourceConstraint(text ...string) *Error    { return NewError("resource-constraint", text...) }
-func ServiceUnavailable(text ...string) *Error    { return NewError("service-unavailable", text...) }
-func SubscriptionRequired(text ...string) *Error  { return NewError("subscription-required", text...) }
-func UndefinedCondition(text ...string) *Error    { return NewError("undefined-condition", text...) }
-func UnexpectedRequest(text ...string) *Error     { return NewError("unexpected-request", text...) }
+func BadRequest(text ...string) *Error { return NewError("bad-request", text...) }
+func Conflict(text ...string) *Error   { return NewError("conflict", text...) }
+func FeatureNotImplemented(text ...string) *Error {
+	return NewError("feature-not-implemented", text...)
+}
+func Forbidden(text ...string) *Error            { return NewError("forbidden", text...) }
+func InternalServerError(text ...string) *Error  { return NewError("internal-server-error", text...) }
+func ItemNotFound(text ...string) *Error         { return NewError("item-not-found", text...) }
+func JIDMalformed(text ...string) *Error         { return NewError("jid-malformed", text...) }
+func NotAcceptable(text ...string) *Error        { return NewError("not-acceptable", text...) }
+func NotAllowed(text ...string) *Error           { return NewError("not-allowed", text...) }
+func NotAuthorized(text ...string) *Error        { return NewError("not-authorized", text...) }
+func PolicyViolation(text ...string) *Error      { return NewError("policy-violation", text...) }
+func RecipientUnavailable(text ...string) *Error { return NewError("recipient-unavailable", text...) }
+func RegistrationRequired(text ...string) *Error { return NewError("registration-required", text...) }
+func RemoteServerNotFound(text ...string) *Error { return NewError("remote-server-not-found", text...) }
+func RemoteServerTimeout(text ...string) *Error  { return NewError("remote-server-timeout", text...) }
+func ResourceConstraint(text ...string) *Error   { return NewError("resource-constraint", text...) }
+func ServiceUnavailable(text ...string) *Error   { return NewError("service-unavailable", text...) }
+func SubscriptionRequired(text ...string) *Error { return NewError("subscription-required", text...) }
+func UndefinedCondition(text ...string) *Error   { return NewError("undefined-condition", text...) }
+func UnexpectedRequest(text ...string) *Error    { return NewError("unexpected-request", text...) }
 
 // Gone says that the address is used no more; uri, which may be empty, is its new one.
 func Gone(uri string, text ...string) *Error {
@@ -208,6 +210,9 @@ func (st *Stanza) AppendError(dst []byte, err *Error) []byte {
 	dst = AppendStart(dst, st.Kind, TypeError, st.ID, st.To, st.From)
 	if len(st.Element.Raw()) <= maxEcho {
 		for c := range st.Element.Children() {
+			if c.Is(st.Element.Space(), "error") {
+				continue // nobody shall take it for the answer
+			}
 			dst = c.AppendXML(dst, st.Element.Space())
 		}
 	}
