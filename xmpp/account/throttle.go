@@ -118,8 +118,10 @@ func (t *throttle) wait(ctx context.Context, by *tally, prefix netip.Prefix) err
 	} else if delay > 0 {
 		t.delayed++
 	}
+	var reserved time.Duration
 	if by.failures >= freeByName && delay <= maxWait {
-		by.next = at.Add(delayOf(by.failures, freeByName)) // for one that comes before the outcome of this one is known
+		reserved = delayOf(by.failures, freeByName) // for one that comes before the outcome of this one is known
+		by.next = at.Add(reserved)
 	}
 	t.mu.Unlock()
 	if delay > maxWait {
@@ -134,6 +136,9 @@ func (t *throttle) wait(ctx context.Context, by *tally, prefix netip.Prefix) err
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
+		t.mu.Lock()
+		by.next = by.next.Add(-reserved)
+		t.mu.Unlock()
 		return t.gaveUp(ctx)
 	}
 }

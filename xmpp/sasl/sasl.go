@@ -21,8 +21,10 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"errors"
 	"hash"
 	"net/netip"
+	"unicode/utf8"
 
 	"golang.org/x/text/secure/precis"
 )
@@ -134,7 +136,12 @@ func (h Hash) mac(key []byte, text string) []byte {
 
 // PreparePassword returns the password in the form from which keys are made (RFC 8265 section 4.2, OpaqueString). It is an
 // error if the password is empty, is not UTF-8 or has a control character.
-func PreparePassword(password string) (string, error) { return precis.OpaqueString.String(password) }
+func PreparePassword(password string) (string, error) {
+	if !utf8.ValidString(password) { // which precis lets through
+		return "", errors.New("sasl: the password is not UTF-8")
+	}
+	return precis.OpaqueString.String(password)
+}
 
 // Authenticator knows the accounts; package account has one. Its methods are called from many goroutines.
 type Authenticator interface {
