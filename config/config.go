@@ -32,6 +32,7 @@ type Config struct {
 	HTTP      HTTP               `toml:"http"`
 	UDP       UDP                `toml:"udp"`
 	IRC       IRC                `toml:"irc"`
+	XMPP      XMPP               `toml:"xmpp"`
 	Demo      Demo               `toml:"demo"`
 	Limits    Limits             `toml:"limits"`
 	Access    Access             `toml:"access"`
@@ -145,6 +146,7 @@ func Defaults() Config {
 			MaxConnectionsPerAddress: 256,
 			Channels:                 map[string][]string{},
 		},
+		XMPP:      defaultXMPP(),
 		Demo:      Demo{Rate: 5},
 		Limits:    Limits{FeedTail: 4 << 20, FeedTails: 64 << 20, Patterns: 100, RCStream: 10},
 		Access:    Access{Private: []string{}},

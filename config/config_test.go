@@ -77,7 +77,7 @@ func TestSample(t *testing.T) {
 	}
 	walk(reflect.TypeFor[Config]())
 	for _, name := range names {
-		if !strings.Contains(text, "\n"+name+" = ") && !strings.Contains(text, "\n# "+name+" = ") && !strings.Contains(text, "["+name) {
+		if !strings.Contains(text, "\n"+name+" = ") && !strings.Contains(text, "\n# "+name+" = ") && !strings.Contains(text, "["+name) && !strings.Contains(text, "."+name+"]") {
 			t.Errorf("the sample does not show %s", name)
 		}
 	}
@@ -90,7 +90,7 @@ func TestSample(t *testing.T) {
 		}
 	}
 	c := parse(t, shown.String())
-	if err := c.Validate(); err != nil || len(c.Retention) != 1 || len(c.Wikis) != 1 {
+	if err := c.Validate(); err != nil || len(c.Retention) != 1 || len(c.Wikis) != 1 || len(c.XMPP.Rooms) != 1 {
 		t.Errorf("%v\n%s", err, &shown)
 	}
 }
@@ -151,12 +151,13 @@ func TestFileRefuses(t *testing.T) {
 // Every key has its variable, which goes before the file.
 func TestEnvironment(t *testing.T) {
 	values := map[string]string{ // by kind of field; each differs from any default
-		"string": "from-environment", "bool": "true", "int": "77", "float64": "7.5",
+		"string": "from-environment", "bool": "", "int": "77", "float64": "7.5",
 		"config.Duration": "77s", "config.Size": "77KiB", "[]string": "one, two",
 		"map[string][]string": `{"#env" = ["/env"]}`,
 		"[]config.Retention":  `[{prefix = "/env", age = "1d"}]`, "recentchange.Wikis": `{x = {server_name = "env"}}`,
 		"[]config.Poll":         `[{api_url = "https://w.example/api.php", interval = "1m", overlap = "2m", late = "3m"}]`,
 		"[]config.EventStreams": `[{url = "https://w.example/v2/stream/recentchange", silence = "3m"}]`,
+		"[]config.Room":         `[{name = "env", topics = ["/env"], title = "Env"}]`,
 		"[]config.Redis":        `[{url = "redis://r.example", patterns = ["a", "b"]}]`,
 	}
 	c := Defaults()
@@ -165,6 +166,9 @@ func TestEnvironment(t *testing.T) {
 		if !ok {
 			t.Errorf("%s: no value of type %s", f.key, f.value.Type())
 			continue
+		}
+		if f.value.Kind() == reflect.Bool {
+			value = fmt.Sprint(!f.value.Bool())
 		}
 		got := parse(t, Defaults().TOML(), "HOME=/", f.env()+"="+value)
 		want := Defaults()

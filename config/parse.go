@@ -301,6 +301,7 @@ func nearKey(key toml.Key) string {
 	tags(toml.Key{"poll"}, reflect.TypeFor[Poll]())
 	tags(toml.Key{"eventstreams"}, reflect.TypeFor[EventStreams]())
 	tags(toml.Key{"redis"}, reflect.TypeFor[Redis]())
+	tags(toml.Key{"xmpp", "rooms"}, reflect.TypeFor[Room]())
 	if len(key) == 3 && key[0] == "wikis" {
 		tags(key[:2], reflect.TypeFor[recentchange.Wiki]())
 	}

@@ -82,6 +82,7 @@ func (c Config) Validate() error {
 	if _, err := c.IRCChannels(); err != nil {
 		v.errs = append(v.errs, err)
 	}
+	v.xmpp(&c)
 	v.rate("demo.rate", c.Demo.Rate)
 	if c.Demo.Enabled && c.Demo.Rate == 0 {
 		v.bad("demo.rate", "is 0, so there would be no demo: give it a rate, or set demo.enabled to false")
@@ -231,16 +232,9 @@ func (v *checker) rate(key string, r float64) {
 // listener checks addr of the section, and that nobody reads along: others than this machine are served with TLS, or
 // the section says what it is.
 func (v *checker) listener(section, addr string, tls, unsafePlaintext bool) {
-	if addr == Off {
-		return
-	}
 	key := section + ".addr"
-	host, port, err := net.SplitHostPort(addr)
-	if n, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || strconv.FormatUint(n, 10) != port {
-		v.bad(key, "is %q: want an address and a port such as 127.0.0.1:8080, or off", addr)
-		return
-	}
-	if tls || unsafePlaintext || isLoopback(host) {
+	host, ok := v.address(key, addr, "127.0.0.1:8080")
+	if !ok || tls || unsafePlaintext || isLoopback(host) {
 		return
 	}
 	where := "is reached from other machines"
@@ -252,6 +246,19 @@ func (v *checker) listener(section, addr string, tls, unsafePlaintext bool) {
 		return
 	}
 	v.bad(key, "is %q, which %s, without TLS: set tls_cert and tls_key, put a proxy before 127.0.0.1, or set unsafe_plaintext = true in [%s]", addr, where, section)
+}
+
+// address checks that addr is one to listen on, and returns its host. It is not ok if there is nothing to listen on.
+func (v *checker) address(key, addr, example string) (host string, ok bool) {
+	if addr == Off {
+		return "", false
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if n, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || strconv.FormatUint(n, 10) != port {
+		v.bad(key, "is %q: want an address and a port such as %s, or off", addr, example)
+		return "", false
+	}
+	return host, true
 }
 
 // isLoopback reports whether only this machine reaches the host. A name is not looked up: none but localhost is certain.
