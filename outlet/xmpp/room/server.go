@@ -1,0 +1,192 @@
+// Package room serves the rooms of an XMPP service (XEP-0045 version 1.35), read-only: each wiki is a room, every other topic
+// is one too, and whoever joins gets what is published. It is what the XMLRC extension's bridge did, with the same messages:
+// a body for people and the un-namespaced element rc for programs.
+//
+//   - XEP-0045: joining with history, nicks, leaving, the room's and the service's disco; visitors have no voice, do not
+//     see each other and are told of nothing but their own presence, so that a join costs the joiner only
+//   - XEP-0313: the journal is the archive of every room, XEP-0359: the position of an event is its archive id
+//   - XEP-0410: self-ping; XEP-0030, XEP-0059, XEP-0092, XEP-0199, XEP-0202: what clients ask of a service
+//
+// Beyond XEP-0045, a visitor may ask for less: by <filter xmlns='urn:tidings:0'/> in the join's <x/>, or by its password,
+// each of them of the form bot=false&namespace=0&since=5f3a9c01-1042 or an expression of package hub/expression. since is a
+// position or a time to go on from. The password of a private room is a token.
+package room
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tidings"
+	"tidings/edge"
+	"tidings/hub"
+	"tidings/internal/drops"
+	"tidings/recentchange"
+	"tidings/xmpp/jid"
+	"tidings/xmpp/service"
+	"tidings/xmpp/stanza"
+)
+
+// Options configure a Server. Hub, Edge, May, Audience and Topics are needed; the zero value of every other means its
+// default.
+type Options struct {
+	Hub  *hub.Hub
+	Edge *edge.Edge
+	// Authenticate returns whose the token is that a client gives as the password of a private room; nil: nobody's.
+	Authenticate func(token string) (tidings.Actor, error)
+	// May judges readers as package access does, and Audience tells them apart by what they may read.
+	May      func(a tidings.Actor, action tidings.Action, t tidings.Topic) error
+	Audience func(a tidings.Actor) string
+	// Topics returns the topics that have events and match the pattern. It may block.
+	Topics func(ctx context.Context, p tidings.Pattern) ([]tidings.Topic, error)
+	// WikiOf returns the id of the wiki that the last event of a topic is about, "" if it is about none. It may block. Where
+	// it is nil only wikis of the configuration have a room named by their id.
+	WikiOf func(ctx context.Context, t tidings.Topic) (string, error)
+
+	Wikis recentchange.Wikis
+	Rooms map[string]Room // rooms by localpart, beside those that topics have by themselves
+
+	Domain  string // of the rooms (conference.localhost)
+	Bot     string // the nick that says the changes (rc)
+	Version string // of the program
+
+	Log *slog.Logger
+}
+
+// DefaultBot is the nick of the one who speaks in a room.
+const DefaultBot = "rc"
+
+// Limits of one visitor.
+const (
+	maxRooms = 2000
+	maxList  = 200 // rooms in one answer to disco#items
+)
+
+// readTime bounds what one request reads of the journal.
+const readTime = 5 * time.Second
+
+// The reasons for which this package drops something.
+const (
+	DropRevoked = "right-withdrawn"   // a visitor was shown out of a room
+	DropFlow    = "flow-refused"      // a visitor was shown out because the session takes no more flows
+	DropBounced = "messages-returned" // a visitor to whom messages could not be delivered
+	DropJobs    = "too-many-requests" // a request refused because too many of its sender wait
+)
+
+// Server serves the rooms. It implements service.Service.
+type Server struct {
+	opt      Options
+	names    *names
+	domain   jid.JID
+	drops    *drops.Drops
+	stopping atomic.Bool
+
+	pageGroup *edge.Group // of the pages, which nothing wakes
+
+	inside atomic.Int64 // occupants of all rooms
+	joins  atomic.Uint64
+	pages  atomic.Uint64 // of archives
+
+	mu       sync.Mutex
+	visitors map[service.Peer]*visitor
+	rooms    map[string]*room // that somebody is in or about to enter, by localpart
+
+	learning sync.Mutex               // held while topics are asked for their wikis
+	learnt   map[tidings.Topic]string // ids of wikis; guarded by mu
+	byWiki   map[string]tidings.Topic // the inverse; guarded by mu
+}
+
+// New returns a Server.
+func New(o Options) (*Server, error) {
+	o.Domain = cmp.Or(o.Domain, "conference.localhost")
+	o.Bot = cmp.Or(o.Bot, DefaultBot)
+	o.Version = cmp.Or(o.Version, "tidings")
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Authenticate == nil {
+		o.Authenticate = func(string) (tidings.Actor, error) {
+			return tidings.Actor{}, tidings.Errorf(tidings.ErrUnauthenticated, "this server takes no tokens")
+		}
+	}
+	domain, err := jid.New("", o.Domain, "")
+	if err != nil {
+		return nil, tidings.Errorf(tidings.ErrInvalid, "rooms: the domain %q: %w", o.Domain, err)
+	}
+	o.Domain = domain.Domain()
+	if j, err := domain.WithResource(o.Bot); err != nil || j.Resource() != o.Bot {
+		return nil, tidings.Errorf(tidings.ErrInvalid, "rooms: %q is no nick for the bot", o.Bot)
+	}
+	n, err := newNames(o.Domain, o.Wikis, o.Rooms)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{opt: o, pageGroup: o.Edge.NewGroup(), names: n, domain: domain, drops: drops.New(o.Log, "xmpp-rooms"), visitors: map[service.Peer]*visitor{},
+		rooms: map[string]*room{}, learnt: map[tidings.Topic]string{}, byWiki: map[string]tidings.Topic{}}, nil
+}
+
+// Domain returns the address of the service.
+func (s *Server) Domain() jid.JID { return s.domain }
+
+// Stop shows every visitor out, each once it has had what the hub has dispatched: call it when the hub has been drained and
+// before the edge shuts down, which makes every connection look at its flows.
+func (s *Server) Stop() {
+	s.stopping.Store(true)
+	s.drops.Flush()
+}
+
+// Stats are figures of a Server at one moment.
+type Stats struct {
+	Visitors  int               // addresses that are in a room
+	Rooms     int               // that somebody is in
+	Occupants int64             // of all rooms
+	Joins     uint64            // since the start
+	Pages     uint64            // of archives given out
+	Dropped   map[string]uint64 // by reason
+}
+
+// Stats returns the figures.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{Visitors: len(s.visitors), Rooms: len(s.rooms), Occupants: s.inside.Load(), Joins: s.joins.Load(), Pages: s.pages.Load(),
+		Dropped: s.drops.Snapshot()}
+}
+
+// actorOf returns who asks.
+func actorOf(p service.Peer) tidings.Actor {
+	if p.Account() == "" {
+		return tidings.Actor{}
+	}
+	return tidings.Actor{Kind: tidings.User, Name: p.Account()}
+}
+
+// Stanza implements service.Service.
+func (s *Server) Stanza(p service.Peer, st *stanza.Stanza) {
+	switch st.Kind {
+	case stanza.Presence:
+		s.presence(p, st)
+	case stanza.Message:
+		s.message(p, st)
+	case stanza.IQ:
+		s.iq(p, st)
+	}
+}
+
+// Gone implements service.Service.
+func (s *Server) Gone(p service.Peer) {
+	v := s.visitor(p)
+	if v == nil {
+		return
+	}
+	v.gone = true
+	for len(v.occupants) > 0 {
+		v.forget(v.occupants[len(v.occupants)-1])
+	}
+	s.mu.Lock()
+	delete(s.visitors, p)
+	s.mu.Unlock()
+}
