@@ -42,6 +42,8 @@ type Options struct {
 	Components map[string]string
 	// Dir is where everything of the server is kept. If it is empty, a directory is made, and Stop removes it.
 	Dir string
+	// Config is a template in place of the package's own for the server, with the same fields.
+	Config string
 }
 
 // Server is a running server. Its methods are for one goroutine.
@@ -135,6 +137,9 @@ func freeAddr(taken map[string]bool) (string, error) {
 
 // configure writes a file of the configuration from its template.
 func (s *Server) configure(name, text string) error {
+	if s.options.Config != "" {
+		text = s.options.Config
+	}
 	t, err := template.New(name).Funcs(template.FuncMap{"port": func(addr string) string {
 		_, port, _ := net.SplitHostPort(addr)
 		return port
