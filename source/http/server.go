@@ -1,5 +1,5 @@
 // Package httpsource takes in events over HTTP: POST /topics/{topic} publishes, DELETE /topics/{topic}?item=ID retracts
-// an item, and /tokens manages the tokens that this needs.
+// an item, and /tokens manages the tokens that this needs, as /users does the accounts of the XMPP server.
 //
 // A request to publish carries one event: JSON, XML or text, checked before it is appended, or CloudEvents in one of
 // their three modes, of which a batch is appended as a whole or not at all. These headers mean something:

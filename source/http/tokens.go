@@ -2,9 +2,6 @@ package httpsource
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -112,19 +109,7 @@ func (s *TokenServer) create(w http.ResponseWriter, r *http.Request, by tidings.
 		Scopes []string `json:"scopes"`
 		TTL    string   `json:"ttl"`
 	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxTokenBody))
-	d.DisallowUnknownFields()
-	err := d.Decode(&ask)
-	if err == nil {
-		if _, err = d.Token(); errors.Is(err, io.EOF) {
-			err = nil
-		} else if err == nil {
-			err = errors.New("there is something behind the object")
-		}
-	}
-	if tooBig := (*http.MaxBytesError)(nil); err != nil && !errors.As(err, &tooBig) {
-		err = tidings.Errorf(tidings.ErrInvalid, `the body is not of the form {"name":"…","scopes":["publish:/news/**"],"ttl":"720h"}: %s`, strings.TrimPrefix(err.Error(), "json: "))
-	}
+	err := decodeObject(w, r, maxTokenBody, &ask, `{"name":"…","scopes":["publish:/news/**"],"ttl":"720h"}`)
 	var ttl time.Duration
 	if err == nil && ask.TTL != "" {
 		if ttl, err = time.ParseDuration(ask.TTL); err != nil || ttl <= 0 {

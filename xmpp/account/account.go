@@ -142,10 +142,10 @@ func (a *Accounts) Close() error {
 }
 
 // Prepare returns the localpart that a name stands for, as it is in addresses: without capitals, for instance. The error
-// wraps ErrName.
+// wraps ErrName and repeats nothing of the name.
 func Prepare(name string) (string, error) {
-	if name == "" {
-		return "", fmt.Errorf("%w: it is empty", ErrName)
+	if name == "" || name == "." || name == ".." { // the last two would mean something else in an HTTP path
+		return "", fmt.Errorf("%w: it is empty, or dots only", ErrName)
 	}
 	j, err := jid.New(name, "localhost", "")
 	if err != nil {

@@ -174,7 +174,7 @@ func TestLife(t *testing.T) {
 
 func TestNamesAndPasswords(t *testing.T) {
 	a := open(t, newStore())
-	for _, name := range []string{"", "a b", "a@b", "a/b", "a'b", "a\x00", "\xff", strings.Repeat("x", MaxName+1), "<x>", "a\u2003b"} {
+	for _, name := range []string{"", ".", "..", "a b", "a@b", "a/b", "a'b", "a\x00", "\xff", strings.Repeat("x", MaxName+1), "<x>", "a\u2003b"} {
 		for _, err := range []error{a.Add(t.Context(), name, "x"), a.SetPassword(t.Context(), name, "x"), a.Delete(t.Context(), name)} {
 			if !errors.Is(err, ErrName) {
 				t.Errorf("the name %.40q: %v", name, err)
