@@ -76,7 +76,8 @@ func NewZlib(nc net.Conn, input []byte) *Zlib {
 }
 
 // Read returns what the peer's data inflates to. Data that is not what the method says is an *Error: undefined-condition with
-// the failure processing-failed. Data that grows beyond the bound (64 bytes for each byte, and 64 KiB) is policy-violation.
+// the failure processing-failed. Data that grows beyond the bound (64 bytes for each byte, and 64 KiB) is policy-violation. Every error is
+// final, that of a deadline too.
 func (z *Zlib) Read(p []byte) (int, error) {
 	if z.err != nil {
 		return 0, z.err
@@ -93,7 +94,7 @@ func (z *Zlib) Read(p []byte) (int, error) {
 		return 0, z.err
 	}
 	if z.taken > inflateWindow {
-		z.taken, z.inflated = 0, 0
+		z.taken, z.inflated = z.in.Buffered(), 0
 	}
 	var corrupt flate.CorruptInputError
 	switch {
@@ -102,10 +103,7 @@ func (z *Zlib) Read(p []byte) (int, error) {
 	case errors.Is(err, io.ErrUnexpectedEOF): // the peer closed without an end of the compressed data, as most do
 		err = io.EOF
 	}
-	var timeout net.Error
-	if err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
-		z.err = err
-	}
+	z.err = err
 	return n, err
 }
 
