@@ -1,0 +1,188 @@
+#!/usr/bin/python3
+"""slixmpp reads a room or a node and says in JSON lines what it sees; see README.md beside this file.
+
+    slixmpp_client.py room   HOST PORT JID PASSWORD ROOM COUNT
+    slixmpp_client.py login  HOST PORT JID PASSWORD
+    slixmpp_client.py pubsub HOST PORT JID PASSWORD SERVICE/NODE COUNT
+    slixmpp_client.py speak  HOST PORT JID PASSWORD ROOM
+    slixmpp_client.py feed   HOST PORT JID PASSWORD SERVICE/NODE
+
+The last two are not tried but help to try: they say each line of standard input, which is an element, in the room, with its
+text as the body if it is not <rc/>, or publish it at the node, which feed creates.
+"""
+import asyncio
+import os
+import ssl
+import sys
+import xml.etree.ElementTree as ET
+from xml.sax.saxutils import unescape
+
+import slixmpp
+from slixmpp.exceptions import IqError, PresenceError
+
+from report import report
+
+SID = '{urn:xmpp:sid:0}stanza-id'
+RC = ('{jabber:client}rc', 'rc')
+
+
+def rc_of(element):
+    """The attributes of an <rc/> below the element."""
+    for e in element.iter():
+        if e.tag in RC:
+            return dict(e.attrib)
+    return None
+
+
+class Client(slixmpp.ClientXMPP):
+    def __init__(self, jid, password, resume=False):
+        super().__init__(jid, password)
+        # The certificate is self-signed.
+        self.ssl_context.check_hostname = False
+        self.ssl_context.verify_mode = ssl.CERT_NONE
+        for plugin in 'xep_0030', 'xep_0045', 'xep_0059', 'xep_0060', 'xep_0199', 'xep_0203', 'xep_0313', 'xep_0359':
+            self.register_plugin(plugin)
+        if resume:
+            self.register_plugin('xep_0198')
+        self.condition = ''
+        self.started = asyncio.Event()
+        self.add_event_handler('session_start', self.on_start)
+        self.add_event_handler('session_resumed', lambda _: report('resumed'))
+        self.add_event_handler('failed_auth', self.on_failed_auth)
+        self.add_event_handler('failed_all_auth', self.on_failed_all_auth)
+        self.add_event_handler('stream_error', lambda e: report('error', condition=e['condition']))
+
+    def login(self, host, port):
+        self.host = (host, int(port))
+        self.connect(self.host)
+
+    def on_start(self, _):
+        self.send_presence()
+        mech = self['feature_mechanisms'].mech
+        report('online', mechanism=mech.name if mech else '', tls='starttls' in self.features, jid=str(self.boundjid))
+        self.started.set()
+
+    def on_failed_auth(self, failure):
+        self.condition = failure['condition']
+
+    def on_failed_all_auth(self, _):
+        report('error', condition=self.condition)
+        os._exit(1)
+
+
+class Room:
+    """Follows a room, over connections that are cut: what came while it was away is asked of the archive."""
+
+    def __init__(self, client, room, count):
+        self.client, self.room, self.left = client, room, count
+        self.last = ''
+        self.done = asyncio.Event()
+        client.add_event_handler('session_start', self.on_start)
+        client.add_event_handler('groupchat_message', lambda m: self.message(m.xml))
+        client.add_event_handler('disconnected', self.on_disconnected)
+
+    async def on_start(self, _):
+        try:
+            await self.client['xep_0045'].join_muc_wait(self.room, self.client.boundjid.resource, maxstanzas=0)
+        except PresenceError as e:
+            report('error', condition=e.condition)
+            os._exit(1)
+        if self.last:
+            await self.catch_up()
+        report('joined', room=self.room)
+
+    async def catch_up(self):
+        """Reads what the archive of the room has after the last message that was seen (XEP-0313)."""
+        pages = self.client['xep_0313'].retrieve(jid=slixmpp.JID(self.room), rsm={'after': self.last, 'max': 20}, iterator=True)
+        held, self.held = [], []
+        async for page in pages:
+            for result in page['mam']['results']:
+                forwarded = result.xml.find('.//{jabber:client}message')
+                held.append((result['mam_result']['id'], forwarded))
+        for id, message in held:
+            self.message(message, id)
+
+    def message(self, message, archive_id=None):
+        body, rc = message.find('{jabber:client}body'), rc_of(message)
+        if body is None and rc is None:
+            return
+        id = archive_id
+        for sid in message.iter(SID):
+            if id is None and sid.get('by') == self.room:
+                id = sid.get('id')
+        self.last = id or self.last
+        report('message', **{'from': message.get('from'), 'body': body.text if body is not None else None, 'rc': rc, 'stanza_id': id,
+                             'archive': archive_id is not None})
+        self.left -= 1
+        if self.left == 0:
+            self.done.set()
+
+    def on_disconnected(self, _):
+        if not self.done.is_set():
+            report('offline')
+            self.client.loop.call_later(0.2, self.client.connect, self.client.host)
+
+
+async def room(client, target, count):
+    reader = Room(client, target, count)
+    await reader.done.wait()
+
+
+async def login(client):
+    await client.started.wait()
+
+
+async def speak(client, target):
+    await client.started.wait()
+    await client['xep_0045'].join_muc_wait(target, 'speaker', maxstanzas=0)
+    report('joined', room=target)
+    async for line in lines():
+        message = client.make_message(mto=target, mtype='groupchat')
+        element = ET.fromstring(line)
+        message['body'] = element.text or element.get('comment') or element.get('title')
+        if element.tag == 'rc':
+            element.tag = '{jabber:client}rc'
+            element.text = None
+            message.append(element)
+        message.send()
+
+
+async def feed(client, target):
+    service, _, node = target.partition('/')
+    await client.started.wait()
+    try:
+        await client['xep_0060'].create_node(service, node)
+    except IqError as e:
+        if e.condition != 'conflict':
+            raise
+    report('created', node=node)
+    n = 0
+    async for line in lines():
+        n += 1
+        await client['xep_0060'].publish(service, node, id=f'item-{n}', payload=ET.fromstring(line))
+        report('published', id=f'item-{n}')
+
+
+async def lines():
+    reader = asyncio.StreamReader(limit=1 << 20)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        yield line.decode()
+
+
+async def main():
+    mode, host, port, jid, password, *rest = sys.argv[1:]
+    client = Client(jid, password, resume=mode == 'room')
+    client.login(host, port)
+    if mode == 'pubsub':
+        from slixmpp_pubsub import pubsub
+        await pubsub(client, rest[0], int(rest[1]))
+    elif mode == 'room':
+        await room(client, rest[0], int(rest[1]))
+    else:
+        await {'login': login, 'speak': speak, 'feed': feed}[mode](client, *rest)
+    client.disconnect()
+    await client.disconnected
+
+
+asyncio.get_event_loop().run_until_complete(main())
