@@ -5,6 +5,7 @@ package outlet
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -59,6 +60,17 @@ func (c cursor) Next() ([]byte, edge.Status) {
 	}
 	return nil, edge.Idle
 }
+
+// Nothing is a cursor that has nothing to say.
+var Nothing edge.Cursor = nothing{}
+
+type nothing struct{}
+
+func (nothing) Next() ([]byte, edge.Status) { return nil, edge.Idle }
+func (nothing) Advance(int) []byte          { return nil }
+func (nothing) Fetch(context.Context)       {}
+func (nothing) Goodbye() []byte             { return nil }
+func (nothing) Close()                      {}
 
 // handshakeTimeout bounds the writing of a response's head.
 const handshakeTimeout = 10 * time.Second

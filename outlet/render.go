@@ -33,3 +33,19 @@ func AppendRecentChange(dst []byte, e *tidings.Event, rc *recentchange.RecentCha
 		Time:   e.Time,
 	})
 }
+
+// Decoder returns what a hub decodes events with (hub.Options.Decode): a recent change, with what wikis knows and its dialect
+// lacks, or nil.
+func Decoder(wikis recentchange.Wikis) func(*tidings.Event) any {
+	return func(e *tidings.Event) any {
+		if e.Kind != tidings.Publish || !recentchange.IsRecentChange(e.ContentType) {
+			return nil
+		}
+		rc, err := recentchange.Decode(e.ContentType, e.Payload)
+		if err != nil {
+			return nil // a publisher's content type that does not fit its payload: just bytes
+		}
+		wikis.Fill(rc, e.Time)
+		return rc
+	}
+}

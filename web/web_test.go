@@ -20,6 +20,7 @@ import (
 	"tidings/hub"
 	"tidings/internal/bearer"
 	"tidings/journal"
+	"tidings/outlet"
 	"tidings/outlet/outlettest"
 	"tidings/recentchange"
 )
@@ -32,16 +33,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := outlettest.NewWorld(t, journal.NewMemory(outlettest.Options("")), hub.Options{Decode: func(e *tidings.Event) any {
-		if !recentchange.IsRecentChange(e.ContentType) {
-			return nil
-		}
-		rc, err := recentchange.Decode(e.ContentType, e.Payload)
-		if err != nil {
-			t.Error(err)
-		}
-		return rc
-	}}, edge.Options{})
+	w := outlettest.NewWorld(t, journal.NewMemory(outlettest.Options("")), hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})
 	s, err := New(Options{
 		Hub: w.Hub, MaxPatterns: 3,
 		Authenticate: func(r *http.Request) (tidings.Actor, error) { return bearer.Actor(r, w.Policy.Authenticate) },

@@ -148,13 +148,14 @@ func check(w http.ResponseWriter, r *http.Request, o *Options) error {
 	if nonce, err := base64.StdEncoding.DecodeString(keys[0]); err != nil || len(nonce) != 16 {
 		return invalid("Sec-WebSocket-Key is not the base64 of 16 bytes")
 	}
-	if !originAllowed(r, o.Origins) {
+	if !OriginAllowed(r, o.Origins) {
 		return refuse(w, r, tidings.Errorf(tidings.ErrForbidden, "pages from %s may not connect here", r.Header.Get("Origin")))
 	}
 	return nil
 }
 
-func originAllowed(r *http.Request, origins []string) bool {
+// OriginAllowed reports whether a page of the request's origin may connect; see Options.Origins. A request without an origin may.
+func OriginAllowed(r *http.Request, origins []string) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" || slices.Contains(origins, "*") || slices.Contains(origins, origin) {
 		return true

@@ -13,7 +13,7 @@ import (
 	"tidings/internal/topicurl"
 	"tidings/outlet"
 	"tidings/outlet/feeds"
-	"tidings/outlet/socketio/v09"
+	"tidings/outlet/socketio"
 	"tidings/outlet/sse"
 	sourcehttp "tidings/source/http"
 	"tidings/web"
@@ -64,7 +64,7 @@ func (s *server) routes() http.Handler {
 			topic.ServeHTTP(w, r)
 			return
 		}
-		if strings.HasPrefix(r.URL.Path, v09.Path) { // nor this: the clients of 2012 send double slashes
+		if strings.HasPrefix(r.URL.Path, socketio.Path) { // nor this: the clients of 2012 send double slashes
 			if isSocketIO4(r) {
 				s.sio.ServeHTTP(w, r)
 			} else {

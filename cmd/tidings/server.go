@@ -23,12 +23,12 @@ import (
 	"tidings/internal/bearer"
 	"tidings/internal/drops"
 	"tidings/journal"
+	"tidings/outlet"
 	"tidings/outlet/feeds"
 	"tidings/outlet/irc"
 	"tidings/outlet/socketio/v09"
 	"tidings/outlet/socketio/v4"
 	"tidings/outlet/sse"
-	"tidings/recentchange"
 	"tidings/source/demo"
 	sourcehttp "tidings/source/http"
 	"tidings/source/mediawiki"
@@ -105,9 +105,8 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 	}
 	undo = append(undo, func() { s.policy.Close() })
 
-	wikis := cfg.Wikis
 	s.hub = hub.New(j, s.policy, hub.Options{
-		Decode:   func(e *tidings.Event) any { return decodeRecentChange(e, wikis) },
+		Decode:   outlet.Decoder(cfg.Wikis),
 		FeedTail: int(cfg.Limits.FeedTail), Tails: int(cfg.Limits.FeedTails), Log: log,
 	})
 	undo = append(undo, s.hub.Close)
@@ -194,19 +193,6 @@ func (s *server) openPolicy(ctx context.Context) error {
 
 func (s *server) authenticate(r *http.Request) (tidings.Actor, error) {
 	return bearer.Actor(r, s.policy.Authenticate)
-}
-
-// decodeRecentChange returns the change that the event is, or nil.
-func decodeRecentChange(e *tidings.Event, wikis recentchange.Wikis) any {
-	if e.Kind != tidings.Publish || !recentchange.IsRecentChange(e.ContentType) {
-		return nil
-	}
-	rc, err := recentchange.Decode(e.ContentType, e.Payload)
-	if err != nil {
-		return nil // a publisher's content type that does not fit its payload: just bytes
-	}
-	wikis.Fill(rc, e.Time)
-	return rc
 }
 
 func (s *server) listenUDP(ctx context.Context) (err error) {

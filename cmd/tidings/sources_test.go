@@ -19,6 +19,7 @@ import (
 
 	"tidings"
 	"tidings/config"
+	"tidings/outlet"
 	"tidings/recentchange"
 	"tidings/source/mediawiki/eventstreams"
 )
@@ -197,7 +198,7 @@ func TestSources(t *testing.T) {
 			t.Errorf("%s came as %s", e.Key, e.ContentType)
 		}
 		delete(want, e.Key)
-		if rc, ok := decodeRecentChange(&e, nil).(*recentchange.RecentChange); !ok || rc.Key() != e.Key {
+		if rc, ok := outlet.Decoder(nil)(&e).(*recentchange.RecentChange); !ok || rc.Key() != e.Key {
 			t.Errorf("%s does not decode", e.Key)
 		}
 	}

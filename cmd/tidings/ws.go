@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"strings"
 
-	"tidings/outlet/socketio/v4"
+	"tidings/outlet/socketio"
 	"tidings/outlet/ws"
 	"tidings/websocket"
 )
@@ -28,7 +28,7 @@ func upgradable(socket, plain http.HandlerFunc) http.HandlerFunc {
 // isSocketIO4 reports whether a request below /socket.io/ is one of Engine.IO, which came with Socket.IO 1 and names its
 // protocol version; that of Socket.IO 0.9 is in its path.
 func isSocketIO4(r *http.Request) bool {
-	return strings.Trim(strings.TrimPrefix(r.URL.Path, strings.TrimSuffix(v4.Path, "/")), "/") == "" && r.URL.Query().Has("EIO")
+	return strings.Trim(strings.TrimPrefix(r.URL.Path, strings.TrimSuffix(socketio.Path, "/")), "/") == "" && r.URL.Query().Has("EIO")
 }
 
 // socketIOStatus is what /status tells of Socket.IO 4.

@@ -16,6 +16,7 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/journal"
+	"tidings/outlet"
 	"tidings/outlet/irc"
 	"tidings/outlet/outlettest"
 )
@@ -52,7 +53,7 @@ func FuzzSession(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	h := hub.New(j, policy, hub.Options{Decode: decode})
+	h := hub.New(j, policy, hub.Options{Decode: outlet.Decoder(nil)})
 	e, err := edge.New(edge.Options{})
 	if err != nil {
 		f.Fatal(err)

@@ -21,6 +21,7 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/journal"
+	"tidings/outlet"
 	"tidings/outlet/irc"
 	"tidings/outlet/outlettest"
 )
@@ -246,7 +247,7 @@ func TestTLS(t *testing.T) {
 	t.Parallel()
 	j := journal.NewMemory(outlettest.Options(""))
 	t.Cleanup(func() { j.Close() })
-	w := outlettest.NewWorld(t, j, hub.Options{Decode: decode}, edge.Options{})
+	w := outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})
 	s, err := irc.New(irc.Options{Hub: w.Hub, Edge: w.Edge, May: w.Policy.May, RegisterTimeout: time.Second,
 		Topics: func(context.Context, tidings.Pattern) ([]tidings.Topic, error) { return []tidings.Topic{"/t"}, nil }})
 	if err != nil {

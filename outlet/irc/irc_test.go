@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,24 +17,13 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/journal"
+	"tidings/outlet"
 	"tidings/outlet/irc"
 	"tidings/outlet/outlettest"
-	"tidings/recentchange"
 )
 
 // patience bounds every wait; passing it is a failure.
 const patience = 20 * time.Second
-
-func decode(e *tidings.Event) any {
-	if e.Kind != tidings.Publish || !recentchange.IsRecentChange(e.ContentType) {
-		return nil
-	}
-	rc, err := recentchange.Decode(e.ContentType, e.Payload)
-	if err != nil {
-		return nil
-	}
-	return rc
-}
 
 // feed is a server on a listener.
 type feed struct {
@@ -93,7 +81,7 @@ func newFeed(t *testing.T, change func(*irc.Options)) *feed {
 	t.Helper()
 	j := journal.NewMemory(outlettest.Options(""))
 	t.Cleanup(func() { j.Close() })
-	return serve(outlettest.NewWorld(t, j, hub.Options{Decode: decode}, edge.Options{}), change)
+	return serve(outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{}), change)
 }
 
 // TestServeAfterClose: a Serve that comes too late closes its listener and returns.
@@ -114,14 +102,7 @@ func TestServeAfterClose(t *testing.T) {
 }
 
 func (f *feed) dial(rcvbuf int) (net.Conn, error) {
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		if rcvbuf > 0 {
-			err2 := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, rcvbuf) })
-			err = errors.Join(err, err2)
-		}
-		return err
-	}}
-	return d.Dial("tcp", f.addr)
+	return outlettest.Dialer(rcvbuf).Dial("tcp", f.addr)
 }
 
 // client is a connection that reads lines.

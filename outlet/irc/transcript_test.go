@@ -15,6 +15,7 @@ import (
 	"tidings/hub"
 	"tidings/internal/transcript"
 	"tidings/journal"
+	"tidings/outlet"
 	"tidings/outlet/irc"
 	"tidings/outlet/outlettest"
 	"tidings/recentchange"
@@ -45,14 +46,7 @@ func TestTranscripts(t *testing.T) {
 			"w1": {ServerName: "w1.example.org", ServerURL: "https://w1.example.org", ScriptPath: "/w", Special: "Spezial", InterwikiPrefix: "w"},
 			"w2": {ServerName: "w2.example.org", IRCChannel: "#second"},
 		}
-		w := outlettest.NewWorld(t, j, hub.Options{Decode: func(e *tidings.Event) any {
-			rc, ok := decode(e).(*recentchange.RecentChange)
-			if !ok {
-				return nil
-			}
-			wikis.Fill(rc, e.Time)
-			return rc
-		}}, edge.Options{})
+		w := outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(wikis)}, edge.Options{})
 		s := serve(w, func(o *irc.Options) {
 			o.Wikis = wikis
 			o.Channels = map[string][]tidings.Pattern{"#mixed": {tidings.MustPattern("/news/**"), tidings.MustPattern("/sport")}}

@@ -2,17 +2,13 @@ package sse_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -45,33 +41,12 @@ func serve(w *outlettest.World, more func(mux *http.ServeMux)) *web {
 	if more != nil {
 		more(mux)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.Fatal(err)
-	}
-	srv := &http.Server{Handler: mux}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		srv.Serve(ln)
-	}()
-	return &web{addr: ln.Addr().String(), close: sync.OnceFunc(func() {
-		if err := srv.Shutdown(context.Background()); err != nil {
-			w.Error(err)
-		}
-		<-done
-	})}
+	addr, stop := w.Listen(mux)
+	return &web{addr: addr, close: stop}
 }
 
 func (s *web) dial(rcvbuf int) (net.Conn, error) {
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		if rcvbuf > 0 {
-			err2 := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, rcvbuf) })
-			err = errors.Join(err, err2)
-		}
-		return err
-	}}
-	return d.Dial("tcp", s.addr)
+	return outlettest.Dialer(rcvbuf).Dial("tcp", s.addr)
 }
 
 // Open reads one topic at its own address and several at /subscribe.

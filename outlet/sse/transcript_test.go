@@ -15,6 +15,7 @@ import (
 	"tidings/hub"
 	"tidings/internal/transcript"
 	"tidings/journal"
+	"tidings/outlet"
 	"tidings/outlet/outlettest"
 	"tidings/recentchange"
 )
@@ -42,7 +43,7 @@ func TestTranscripts(t *testing.T) {
 		if strings.HasSuffix(t.Name(), "keepalive") {
 			eo.Keepalive = time.Second
 		}
-		w := outlettest.NewWorld(t, j, hub.Options{Decode: decode}, eo)
+		w := outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(nil)}, eo)
 		s := serve(w, nil)
 		t.Cleanup(s.Close)
 		f := &fixture{World: w, ids: map[string]string{}}
@@ -56,17 +57,6 @@ func TestTranscripts(t *testing.T) {
 			},
 		}
 	})
-}
-
-func decode(e *tidings.Event) any {
-	if e.Kind != tidings.Publish || !recentchange.IsRecentChange(e.ContentType) {
-		return nil
-	}
-	rc, err := recentchange.Decode(e.ContentType, e.Payload)
-	if err != nil {
-		return nil
-	}
-	return rc
 }
 
 type fixture struct {

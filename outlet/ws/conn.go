@@ -183,16 +183,7 @@ func (c *conn) unsubscribe(wc *websocket.Conn, r *request) ([]byte, func(), erro
 		e.att.Swap(func() (*edge.Group, edge.Cursor) {
 			wc.WriteText(object("unsubscribed", "id", e.id, "position", e.sub.Reached().String()))
 			e.att.Detach()
-			return c.server.group, nothing{}
+			return c.server.group, outlet.Nothing
 		})
 	}, nil
 }
-
-// nothing is a cursor at its end.
-type nothing struct{}
-
-func (nothing) Next() ([]byte, edge.Status) { return nil, edge.Idle }
-func (nothing) Advance(int) []byte          { return nil }
-func (nothing) Fetch(context.Context)       {}
-func (nothing) Goodbye() []byte             { return nil }
-func (nothing) Close()                      {}

@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -54,33 +52,13 @@ func serve(w *outlettest.World, o ws.Options) *web {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /subscribe", out.ServeSubscribe)
 	mux.HandleFunc("GET /topics/", out.ServeTopic)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.Fatal(err)
-	}
-	srv := &http.Server{Handler: mux}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		srv.Serve(ln)
-	}()
-	return &web{addr: ln.Addr().String(), mode: websocket.CompressionDisabled, close: sync.OnceFunc(func() {
-		if err := srv.Shutdown(context.Background()); err != nil {
-			w.Error(err)
-		}
-		<-done
-	})}
+	addr, stop := w.Listen(mux)
+	return &web{addr: addr, mode: websocket.CompressionDisabled, close: stop}
 }
 
 // dial opens a connection to an address.
 func (s *web) dial(path, token string, rcvbuf int) (*conn, *http.Response, error) {
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		if rcvbuf > 0 {
-			err2 := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, rcvbuf) })
-			err = errors.Join(err, err2)
-		}
-		return err
-	}}
+	d := outlettest.Dialer(rcvbuf)
 	early := s.early
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		nc, err := d.DialContext(ctx, network, addr)

@@ -7,11 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"tidings"
 	"tidings/hub"
+	"tidings/outlet/socketio"
 )
 
 // Bounds of a poll.
@@ -100,8 +100,8 @@ func (ss *session) changePolling(p packet, edit func(*change)) {
 // somebody sets the deadline into the past to wake it.
 type poll struct {
 	nc       net.Conn
-	callback string      // of JSONP, or ""
-	header   http.Header // of the answer
+	callback string // of JSONP, or ""
+	header   string // lines of the answer that are its own
 	ctx      context.Context
 	cancel   context.CancelFunc
 	settled  chan struct{} // closed when it is known whether the client has the answer
@@ -133,12 +133,7 @@ func (s *Server) poll(w http.ResponseWriter, r *http.Request, ss *session, callb
 		nc.Close()
 		return
 	}
-	p := &poll{nc: nc, callback: callback, header: http.Header{}, settled: make(chan struct{}), gone: make(chan struct{})}
-	for _, name := range []string{"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Vary"} {
-		if v := w.Header().Values(name); v != nil {
-			p.header[name] = v
-		}
-	}
+	p := &poll{nc: nc, callback: callback, header: socketio.HeaderLines(w.Header()), settled: make(chan struct{}), gone: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(s.ctx)
 	s.mu.Lock()
 	if s.closed {
@@ -345,7 +340,7 @@ func (ss *session) deliver(p *poll, at *place, events []byte, last bool) bool {
 	if ss.poll == p {
 		ss.poll = nil
 	}
-	ss.heard.Store(ss.server.wheel.seconds())
+	ss.heard.Store(ss.server.wheel.Now())
 	ss.mu.Unlock()
 	p.settle()
 	return true
@@ -358,7 +353,7 @@ func (ss *session) leave(p *poll, at *place) {
 	if ss.poll == p {
 		ss.poll = nil
 	}
-	ss.heard.Store(ss.server.wheel.seconds())
+	ss.heard.Store(ss.server.wheel.Now())
 	ss.mu.Unlock()
 	ss.closePlace(p, at)
 }
@@ -400,19 +395,8 @@ func (p *poll) write(body []byte) bool {
 		typ = "text/javascript; charset=UTF-8"
 		body = appendJSONP(nil, p.callback, body)
 	}
-	head := make([]byte, 0, 512+len(body))
-	head = append(head, "HTTP/1.1 200 OK\r\nDate: "...)
-	head = time.Now().UTC().AppendFormat(head, http.TimeFormat)
-	head = append(head, "\r\nContent-Type: "+typ+"\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: "...)
-	head = append(strconv.AppendInt(head, int64(len(body)), 10), "\r\n"...)
-	for name, values := range p.header {
-		for _, v := range values {
-			head = append(append(append(append(head, name...), ": "...), v...), "\r\n"...)
-		}
-	}
-	head = append(append(head, "\r\n"...), body...)
 	p.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, err := p.nc.Write(head)
+	_, err := p.nc.Write(socketio.AppendResponse(make([]byte, 0, 512+len(body)), typ, p.header, body))
 	return err == nil
 }
 

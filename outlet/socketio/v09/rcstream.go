@@ -6,6 +6,7 @@ import (
 
 	"tidings"
 	"tidings/edge"
+	"tidings/outlet/socketio"
 )
 
 // namespace is RCStream's.
@@ -56,7 +57,7 @@ func (ss *session) receive(c carrier, b []byte) bool {
 	}
 	p, err := parsePacket(b)
 	if err != nil {
-		s.drops.Add(err.Error(), 1, "packet", cut(string(b)))
+		s.drops.Add(err.Error(), 1, "packet", socketio.Cut(b))
 		return true
 	}
 	switch {
@@ -67,7 +68,7 @@ func (ss *session) receive(c carrier, b []byte) bool {
 		return true // that the client is there has been noted
 	case p.endpoint != namespace:
 		if p.typ != typeDisconnect {
-			s.drops.Add("namespace", 1, "namespace", cut(p.endpoint))
+			s.drops.Add("namespace", 1, "namespace", socketio.Cut(p.endpoint))
 			ss.tell(p.endpoint, namespaceError, "The endpoint you tried to connect to doesn't exist: "+p.endpoint)
 		}
 		return true
@@ -81,7 +82,7 @@ func (ss *session) receive(c carrier, b []byte) bool {
 	case typeEvent:
 		e, err := parseEvent(p.data)
 		if err != nil {
-			s.drops.Add(err.Error(), 1, "packet", cut(string(b)))
+			s.drops.Add(err.Error(), 1, "packet", socketio.Cut(b))
 		}
 		ss.event(c, p, e)
 	default:
@@ -107,7 +108,7 @@ func (ss *session) event(by carrier, p packet, e event) {
 		ss.change(by, p, func(c *change) { c.resume(ss, e.Args) })
 	default:
 		if e.Name != "" {
-			ss.server.drops.Add(dropEventName, 1, "event", cut(e.Name))
+			ss.server.drops.Add(dropEventName, 1, "event", socketio.Cut(e.Name))
 		}
 		ss.ack(p, tidings.Position{})
 	}
@@ -149,7 +150,7 @@ func (c *change) subscribe(ss *session, args []json.RawMessage) {
 		switch {
 		case slices.Contains(c.patterns, p):
 		case !validPattern(p):
-			s.drops.Add(dropPattern, 1, "pattern", cut(p))
+			s.drops.Add(dropPattern, 1, "pattern", socketio.Cut(p))
 			c.fail(subscribeError, "A pattern has to have 1 to 255 bytes and no control characters")
 		case len(c.patterns) >= s.opt.MaxPatterns:
 			s.drops.Add(dropPatterns, 1)
@@ -158,7 +159,7 @@ func (c *change) subscribe(ss *session, args []json.RawMessage) {
 		default:
 			if p[0] == '/' {
 				if _, err := tidings.ParsePattern(p); err != nil {
-					s.drops.Add(dropPattern, 1, "pattern", cut(p))
+					s.drops.Add(dropPattern, 1, "pattern", socketio.Cut(p))
 					c.fail(subscribeError, err.Error())
 					continue
 				}
@@ -177,7 +178,7 @@ func (c *change) resume(ss *session, args []json.RawMessage) {
 			c.after, err = tidings.ParsePosition(text)
 		}
 		if err != nil {
-			ss.server.drops.Add(dropResume, 1, "position", cut(string(args[0])))
+			ss.server.drops.Add(dropResume, 1, "position", socketio.Cut(string(args[0])))
 			c.fail(resumeError, "The argument has to be a position such as 5f3a9c01-1042")
 			return
 		}

@@ -17,13 +17,10 @@ package v09
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,10 +31,8 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/internal/drops"
+	"tidings/outlet/socketio"
 )
-
-// Path is the path below which the resource is.
-const Path = "/socket.io/"
 
 // version is the one protocol version served.
 const version = "1"
@@ -75,7 +70,7 @@ type Server struct {
 	opt   Options
 	drops *drops.Drops
 	sets  sets
-	wheel wheel
+	wheel *socketio.Wheel[*session]
 	waker waker
 	idle  *edge.Group // of sockets that have subscribed to nothing
 
@@ -84,7 +79,7 @@ type Server struct {
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
-	sessions map[sid]*session
+	sessions map[socketio.ID]*session
 	pending  []*session         // oldest first, some of them no longer pending
 	waiting  int                // of them that still are
 	leaving  bool               // who polls is told goodbye
@@ -92,38 +87,27 @@ type Server struct {
 	polls    map[*poll]struct{} // held or lingering
 
 	connected atomic.Int64 // sessions with a transport
-	ended     sync.Map     // reason -> *atomic.Uint64
+	ended     socketio.Counts
 }
 
 // New returns a Server.
 func New(o Options) *Server {
-	or := func(v *int, d int) {
-		if *v <= 0 {
-			*v = d
-		}
-	}
-	or(&o.MaxPatterns, 10)
-	or(&o.MaxSessions, 100_000)
-	or(&o.MaxPending, 10_000)
-	or(&o.MaxBody, 64<<10)
-	seconds := func(v *time.Duration, d time.Duration) {
-		if *v <= 0 {
-			*v = d
-		}
-		*v = min(max(v.Truncate(time.Second), time.Second), maxTime)
-	}
-	seconds(&o.Heartbeat, 25*time.Second)
-	seconds(&o.HeartbeatTimeout, time.Minute)
-	seconds(&o.CloseTimeout, time.Minute)
-	seconds(&o.PollTime, 20*time.Second)
+	socketio.Positive(&o.MaxPatterns, 10)
+	socketio.Positive(&o.MaxSessions, 100_000)
+	socketio.Positive(&o.MaxPending, 10_000)
+	socketio.Positive(&o.MaxBody, 64<<10)
+	socketio.Whole(&o.Heartbeat, 25*time.Second)
+	socketio.Whole(&o.HeartbeatTimeout, time.Minute)
+	socketio.Whole(&o.CloseTimeout, time.Minute)
+	socketio.Whole(&o.PollTime, 20*time.Second)
 	if o.Queued == nil {
 		o.Queued = func() uint64 { return 0 }
 	}
-	s := &Server{opt: o, drops: drops.New(o.Log, "socket.io-0.9"), idle: o.Edge.NewGroup(), sessions: map[sid]*session{}, polls: map[*poll]struct{}{}}
+	s := &Server{opt: o, drops: drops.New(o.Log, "socket.io-0.9"), idle: o.Edge.NewGroup(), sessions: map[socketio.ID]*session{}, polls: map[*poll]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.wheel.start = time.Now()
+	s.wheel = socketio.NewWheel[*session]()
 	s.waker.bell = make(chan struct{}, 1)
-	s.wg.Go(s.turnWheel)
+	s.wg.Go(func() { s.wheel.Run(s.ctx) })
 	s.wg.Go(func() { s.waker.run(s.ctx) })
 	return s
 }
@@ -177,14 +161,10 @@ type Stats struct {
 
 // Stats returns the figures.
 func (s *Server) Stats() Stats {
-	st := Stats{Connected: s.connected.Load(), Ended: map[string]uint64{}, Dropped: s.drops.Snapshot()}
+	st := Stats{Connected: s.connected.Load(), Ended: s.ended.Snapshot(), Dropped: s.drops.Snapshot()}
 	s.mu.Lock()
 	st.Sessions = len(s.sessions)
 	s.mu.Unlock()
-	s.ended.Range(func(k, v any) bool {
-		st.Ended[k.(string)] = v.(*atomic.Uint64).Load()
-		return true
-	})
 	return st
 }
 
@@ -200,7 +180,7 @@ func (s *Server) ServeStatus(w http.ResponseWriter, r *http.Request) {
 // The transports, in the order in which clients are to try them.
 const transports = "websocket,xhr-polling,jsonp-polling"
 
-// ServeHTTP serves everything below Path that is not another protocol's:
+// ServeHTTP serves everything below socketio.Path that is not another protocol's:
 //
 //	GET|POST /socket.io/1/                      the handshake; ?jsonp=N
 //	GET      /socket.io/1/websocket/SID
@@ -210,8 +190,8 @@ const transports = "websocket,xhr-polling,jsonp-polling"
 //
 // The request's path is as it came, double slashes included.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.allowOrigin(w, r) {
-		s.drops.Add("origin", 1, "origin", cut(r.Header.Get("Origin")))
+	if !socketio.AllowOrigin(w, r, s.opt.Origins) {
+		s.drops.Add("origin", 1, "origin", socketio.Cut(r.Header.Get("Origin")))
 		text(w, http.StatusForbidden, "handshake bad origin")
 		return
 	}
@@ -226,7 +206,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		text(w, http.StatusMethodNotAllowed, "GET or POST")
 		return
 	}
-	rest := strings.TrimPrefix(r.URL.Path, strings.TrimSuffix(Path, "/"))
+	rest := strings.TrimPrefix(r.URL.Path, strings.TrimSuffix(socketio.Path, "/"))
 	v, rest, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
 	transport, rest, _ := strings.Cut(rest, "/")
 	id, _, _ := strings.Cut(rest, "/")
@@ -234,31 +214,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case v == "":
 		text(w, http.StatusOK, "Welcome to socket.io.")
 	case v != version:
-		s.drops.Add("protocol-version", 1, "version", cut(v))
+		s.drops.Add("protocol-version", 1, "version", socketio.Cut(v))
 		text(w, http.StatusInternalServerError, "Protocol version not supported.")
 	case transport == "" && id == "":
 		s.handshake(w, r)
 	default:
 		s.transport(w, r, transport, id)
 	}
-}
-
-// allowOrigin sets the headers of a request from a page and reports whether the page may connect. The clients of 2012 send
-// credentials, so that the origin has to be named: browsers do not take * then (Fetch, section 3.2.5).
-func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	_, host, _ := strings.Cut(origin, "://")
-	if !slices.Contains(s.opt.Origins, "*") && !slices.Contains(s.opt.Origins, origin) && !strings.EqualFold(host, r.Host) {
-		return false
-	}
-	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Allow-Credentials", "true")
-	h.Add("Vary", "Origin")
-	return true
 }
 
 func text(w http.ResponseWriter, status int, s string) {
@@ -307,7 +269,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request) {
 		answer(http.StatusServiceUnavailable, "too many sessions")
 		return
 	}
-	b := append(ss.id.append(nil), ':')
+	b := append([]byte(ss.id.String()), ':')
 	b = append(strconv.AppendInt(b, int64(s.opt.HeartbeatTimeout/time.Second), 10), ':')
 	b = append(strconv.AppendInt(b, int64(s.opt.CloseTimeout/time.Second), 10), ':')
 	answer(http.StatusOK, string(append(b, transports...)))
@@ -352,27 +314,14 @@ func (s *Server) transport(w http.ResponseWriter, r *http.Request, transport, id
 			s.poll(w, r, ss, callback)
 		}
 	default:
-		s.drops.Add("transport", 1, "transport", cut(transport))
+		s.drops.Add("transport", 1, "transport", socketio.Cut(transport))
 		text(w, http.StatusBadRequest, "transport not supported")
 	}
 }
 
-// sid names a session: 120 random bits, 20 characters as Node's servers had them.
-type sid [15]byte
-
-func (id sid) append(dst []byte) []byte { return base64.URLEncoding.AppendEncode(dst, id[:]) }
-
-func parseSID(s string) (id sid, ok bool) {
-	if len(s) != base64.URLEncoding.EncodedLen(len(id)) {
-		return id, false
-	}
-	_, err := base64.URLEncoding.Strict().Decode(id[:], []byte(s))
-	return id, err == nil
-}
-
 // session returns the session with the id, or nil.
 func (s *Server) session(id string) *session {
-	k, ok := parseSID(id)
+	k, ok := socketio.ParseID(id)
 	if !ok {
 		return nil
 	}
@@ -383,13 +332,12 @@ func (s *Server) session(id string) *session {
 
 // newSession makes a session that has no transport yet. It reports false if there are too many.
 func (s *Server) newSession(actor tidings.Actor, proof []string) (*session, bool) {
-	now := s.wheel.seconds()
-	ss := &session{server: s}
+	now := s.wheel.Now()
+	ss := &session{server: s, id: socketio.NewID()}
 	ss.heard.Store(now)
 	if actor.Kind != tidings.Anonymous {
 		ss.owner = &owner{actor, proof}
 	}
-	rand.Read(ss.id[:])
 	var oldest *session
 	s.mu.Lock()
 	for len(s.pending) > 0 && (!s.pending[0].waiting || s.waiting >= s.opt.MaxPending && oldest == nil) {
@@ -412,7 +360,7 @@ func (s *Server) newSession(actor tidings.Actor, proof []string) (*session, bool
 		oldest.end("too-many-pending", "")
 	}
 	if ok {
-		s.wheel.add(ss, now+s.seconds(min(s.opt.Heartbeat, s.opt.CloseTimeout)))
+		s.wheel.Add(ss, now+socketio.Seconds(min(s.opt.Heartbeat, s.opt.CloseTimeout)))
 	}
 	return ss, ok
 }
@@ -423,24 +371,6 @@ func (s *Server) left(ss *session) {
 		ss.waiting = false
 		s.waiting--
 	}
-}
-
-func (s *Server) seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
-
-func (s *Server) countEnded(reason string) {
-	v, ok := s.ended.Load(reason)
-	if !ok {
-		v, _ = s.ended.LoadOrStore(reason, new(atomic.Uint64))
-	}
-	v.(*atomic.Uint64).Add(1)
-}
-
-// cut bounds what a log line shows of a client's text.
-func cut(s string) string {
-	if len(s) > 64 {
-		s = s[:64]
-	}
-	return strings.ToValidUTF8(s, "?")
 }
 
 // event is the data of an event packet.

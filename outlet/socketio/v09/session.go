@@ -9,6 +9,7 @@ import (
 	"tidings"
 	"tidings/edge"
 	"tidings/hub"
+	"tidings/outlet/socketio"
 	"tidings/websocket"
 )
 
@@ -31,7 +32,7 @@ const (
 type session struct {
 	// Static after the handshake.
 	server *Server
-	id     sid
+	id     socketio.ID
 	owner  *owner // nil for the anonymous actor
 
 	waiting bool // for its first transport; guarded by server.mu
@@ -93,7 +94,7 @@ func (ss *session) entitled() bool {
 	if ss.owner == nil {
 		return true
 	}
-	_, err := ss.server.opt.Authenticate(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: Path}, Header: http.Header{"Authorization": ss.owner.proof}})
+	_, err := ss.server.opt.Authenticate(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: socketio.Path}, Header: http.Header{"Authorization": ss.owner.proof}})
 	return err == nil
 }
 
@@ -130,7 +131,7 @@ func (ss *session) open(c carrier) bool {
 	if was != nil {
 		was.Close(websocket.NormalClosure, "another transport")
 	}
-	ss.heard.Store(ss.server.wheel.seconds())
+	ss.heard.Store(ss.server.wheel.Now())
 	return true
 }
 
@@ -142,7 +143,7 @@ func (ss *session) end(reason, last string) {
 		return
 	}
 	ss.ended = true
-	ss.server.countEnded(reason) // before anybody can know
+	ss.server.ended.Add(reason) // before anybody can know
 	set, ws, was := ss.set, ss.ws, ss.carrier
 	ss.set, ss.ws = nil, nil
 	if ss.pollState != nil {
@@ -171,10 +172,10 @@ func (ss *session) end(reason, last string) {
 	}
 }
 
-// tick is called by the wheel; it returns the second in which it is to be called again, 0 for never.
-func (ss *session) tick(now uint32) uint32 {
+// Tick is the wheel's.
+func (ss *session) Tick(now uint32) uint32 {
 	o := &ss.server.opt
-	beat, timeout, leave := ss.server.seconds(o.Heartbeat), ss.server.seconds(o.HeartbeatTimeout), ss.server.seconds(o.CloseTimeout)
+	beat, timeout, leave := socketio.Seconds(o.Heartbeat), socketio.Seconds(o.HeartbeatTimeout), socketio.Seconds(o.CloseTimeout)
 	ss.mu.Lock()
 	if ss.ended {
 		ss.mu.Unlock()
@@ -224,7 +225,7 @@ var heartbeatFrame = websocket.AppendText(nil, []byte(packetHeartbeat))
 
 // spend counts a packet of the client. It reports whether the session goes on, and if so whether the packet is one too many.
 func (ss *session) spend() (open, tooMany bool) {
-	now := ss.server.wheel.seconds()
+	now := ss.server.wheel.Now()
 	ss.heard.Store(now)
 	ss.mu.Lock()
 	defer ss.mu.Unlock()

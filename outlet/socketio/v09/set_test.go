@@ -7,6 +7,7 @@ import (
 
 	"tidings"
 	"tidings/hub"
+	"tidings/outlet"
 	"tidings/recentchange"
 )
 
@@ -20,7 +21,7 @@ func matches(q hub.Query, server, wiki string) bool {
 
 // item returns an event as the hub gives it to filters.
 func item(e *tidings.Event) *hub.Item {
-	return hub.NewItem(e, decode)
+	return hub.NewItem(e, outlet.Decoder(nil))
 }
 
 // TestQuery: patterns match as Python's fnmatch.fnmatchcase does on server_name, and wikis by their ids.

@@ -3,15 +3,11 @@ package v09
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -36,28 +32,14 @@ func serve(w *outlettest.World, o Options) *web {
 	o.Hub, o.Edge, o.Origins, o.Log = w.Hub, w.Edge, []string{"*"}, slog.New(slog.DiscardHandler)
 	o.Authenticate = func(r *http.Request) (tidings.Actor, error) { return bearer.Actor(r, w.Policy.Authenticate) }
 	s := New(o)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.Fatal(err)
-	}
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	addr, stop := w.Listen(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/rcstream_status" {
 			s.ServeStatus(w, r)
 			return
 		}
 		s.ServeHTTP(w, r)
-	})}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		srv.Serve(ln)
-	}()
-	x := &web{Server: s, w: w, addr: ln.Addr().String(), stop: sync.OnceFunc(func() {
-		if err := srv.Shutdown(context.Background()); err != nil {
-			w.Error(err)
-		}
-		<-done
-	})}
+	}))
+	x := &web{Server: s, w: w, addr: addr, stop: stop}
 	w.Cleanup(func() {
 		x.stop()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -80,17 +62,6 @@ func (s *web) Close() {
 	defer cancel()
 	s.w.Hub.Drain(ctx)
 	s.Goodbye()
-}
-
-func (s *web) client(rcvbuf int) *http.Client {
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		if rcvbuf > 0 {
-			err2 := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, rcvbuf) })
-			err = errors.Join(err, err2)
-		}
-		return err
-	}}
-	return &http.Client{Transport: &http.Transport{DialContext: d.DialContext}}
 }
 
 // wire carries packets.
@@ -129,7 +100,7 @@ func (s *web) handshake(c *http.Client, token string) (id string, err error) {
 
 // connect makes a session on the transport and reads its connect packet.
 func (s *web) connect(rcvbuf int, token string) (wire, error) {
-	c := s.client(rcvbuf)
+	c := outlettest.Client(rcvbuf)
 	id, err := s.handshake(c, token)
 	if err != nil {
 		return nil, err

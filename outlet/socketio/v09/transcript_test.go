@@ -19,6 +19,7 @@ import (
 	"tidings/hub"
 	"tidings/internal/transcript"
 	"tidings/journal"
+	"tidings/outlet"
 	"tidings/outlet/outlettest"
 	"tidings/recentchange"
 )
@@ -45,7 +46,7 @@ func TestTranscripts(t *testing.T) {
 		t.Parallel()
 		j := journal.NewMemory(outlettest.Options(""))
 		t.Cleanup(func() { j.Close() })
-		w := outlettest.NewWorld(t, j, hub.Options{Decode: decode}, edge.Options{})
+		w := outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})
 		o := Options{}
 		if strings.HasSuffix(t.Name(), "timeouts") {
 			o = Options{Heartbeat: time.Second, HeartbeatTimeout: 2 * time.Second, CloseTimeout: 2 * time.Second, PollTime: time.Second}
@@ -60,17 +61,6 @@ func TestTranscripts(t *testing.T) {
 			},
 		}
 	})
-}
-
-func decode(e *tidings.Event) any {
-	if e.Kind != tidings.Publish || !recentchange.IsRecentChange(e.ContentType) {
-		return nil
-	}
-	rc, err := recentchange.Decode(e.ContentType, e.Payload)
-	if err != nil {
-		return nil
-	}
-	return rc
 }
 
 type fixture struct{ *web }
@@ -167,7 +157,7 @@ func (f *fixture) dial() (net.Conn, error) {
 	}()
 	go func() {
 		defer far.Close()
-		client := f.client(0)
+		client := outlettest.Client(0)
 		defer client.CloseIdleConnections()
 		for line := range lines {
 			verb, rest, _ := strings.Cut(line, " ")

@@ -20,7 +20,9 @@ import (
 	"tidings/hub"
 	"tidings/internal/transcript"
 	"tidings/journal"
+	"tidings/outlet"
 	"tidings/outlet/outlettest"
+	"tidings/outlet/socketio"
 	"tidings/websocket"
 )
 
@@ -28,7 +30,7 @@ func newFixture(t *testing.T, o Options) *fixture {
 	t.Helper()
 	j := journal.NewMemory(outlettest.Options(""))
 	t.Cleanup(func() { j.Close() })
-	return &fixture{web: serve(outlettest.NewWorld(t, j, hub.Options{Decode: decode}, edge.Options{}), o)}
+	return &fixture{web: serve(outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{}), o)}
 }
 
 // raw sends text on a connection of its own.
@@ -207,13 +209,13 @@ func TestFallback(t *testing.T) {
 	x, err := f.connect(0, "")
 	f.must(t, err)
 	defer x.close()
-	var id sid
+	var id socketio.ID
 	f.mu.Lock()
 	for id = range f.Server.sessions {
 	}
 	f.mu.Unlock()
-	url := "http://" + f.addr + "/socket.io/1/xhr-polling/" + string(id.append(nil))
-	p := &pollWire{client: f.client(0), url: url, ctx: t.Context(), cancel: func() {}}
+	url := "http://" + f.addr + "/socket.io/1/xhr-polling/" + id.String()
+	p := &pollWire{client: outlettest.Client(0), url: url, ctx: t.Context(), cancel: func() {}}
 	if pkt, err := p.next(); pkt != packetConnect {
 		t.Fatalf("got %q, %v", pkt, err)
 	}
@@ -265,17 +267,6 @@ func TestCORS(t *testing.T) {
 			t.Errorf("%s %s: %v", tt.method, tt.url, h)
 		}
 	}
-	s := &Server{opt: Options{Origins: []string{"https://a.example"}}}
-	for origin, want := range map[string]bool{"https://a.example": true, "https://b.example": false, "http://this.example:8080": true, "null": false, "": true} {
-		r := httptest.NewRequest(http.MethodGet, "http://this.example:8080/socket.io/1/", nil)
-		r.Header.Set("Origin", origin)
-		if origin == "" {
-			r.Header.Del("Origin")
-		}
-		if got := s.allowOrigin(httptest.NewRecorder(), r); got != want {
-			t.Errorf("origin %q: %v", origin, got)
-		}
-	}
 }
 
 // TestStatus: the figures are those of this moment.
@@ -298,7 +289,7 @@ func TestStatus(t *testing.T) {
 	x, err := f.connect(0, "")
 	f.must(t, err)
 	f.poller(t)
-	_, err = f.handshake(f.client(0), "") // is no client yet
+	_, err = f.handshake(outlettest.Client(0), "") // is no client yet
 	f.must(t, err)
 	status(`{"connected_clients": 2, "queue_size": 3}`)
 	x.close()
@@ -465,7 +456,7 @@ func TestHostile(t *testing.T) {
 		{"flood", strings.Repeat(frame(1, "2::"), 3*maxPackets), "\x81\x030::" + bye(websocket.NormalClosure, "")},
 		{"garbage", frame(1, "") + frame(1, "\x00") + frame(1, ":::") + frame(1, "\uFFFD3\uFFFD2::") + frame(1, "0::"), bye(websocket.NormalClosure, "")},
 	} {
-		id, err := f.handshake(f.client(0), "")
+		id, err := f.handshake(outlettest.Client(0), "")
 		f.must(t, err)
 		nc := f.raw(t, strings.Replace(f.get("/socket.io/1/websocket/"+id), "\r\n\r\n",
 			"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", 1)+tt.in)
@@ -491,7 +482,7 @@ func TestHostile(t *testing.T) {
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, Options{})
-	if _, err := f.handshake(f.client(0), "tid_aaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"); tidings.KindOf(err) != tidings.ErrUnauthenticated {
+	if _, err := f.handshake(outlettest.Client(0), "tid_aaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"); tidings.KindOf(err) != tidings.ErrUnauthenticated {
 		t.Errorf("an invalid token: %v", err)
 	}
 	if st := f.Stats(); st.Sessions != 0 {
@@ -520,26 +511,5 @@ func TestShutdown(t *testing.T) {
 	}
 	if st := f.Stats(); st.Sessions != 0 || st.Connected != 0 {
 		t.Errorf("%+v", st)
-	}
-}
-
-// TestWheel: what is due is given out in its second, whatever seconds were missed.
-func TestWheel(t *testing.T) {
-	var w wheel
-	a, b, c := new(session), new(session), new(session)
-	w.add(a, 1)
-	w.add(b, 3)
-	w.add(c, 1000) // farther than the wheel reaches: as far as it does
-	for _, tt := range []struct {
-		now  uint32
-		want []*session
-	}{{1, []*session{a}}, {2, nil}, {4, []*session{b}}, {126, nil}, {300, []*session{c}}, {301, nil}} {
-		if got := w.turn(tt.now); len(got) != len(tt.want) || len(got) == 1 && got[0] != tt.want[0] {
-			t.Errorf("second %d: %d due, want %d", tt.now, len(got), len(tt.want))
-		}
-	}
-	w.add(a, 7) // gone by
-	if got := w.turn(302); len(got) != 1 {
-		t.Errorf("one that was due long ago: %d", len(got))
 	}
 }

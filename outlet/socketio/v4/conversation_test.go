@@ -14,6 +14,7 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/journal"
+	"tidings/outlet"
 	"tidings/outlet/outlettest"
 	"tidings/recentchange"
 )
@@ -32,17 +33,7 @@ func newWorld(t *testing.T, o Options) *world {
 
 func newWorldOn(t *testing.T, j journal.Journal, o Options) *world {
 	t.Helper()
-	decode := func(e *tidings.Event) any {
-		if !recentchange.IsRecentChange(e.ContentType) {
-			return nil
-		}
-		rc, err := recentchange.Decode(e.ContentType, e.Payload)
-		if err != nil {
-			return nil
-		}
-		return rc
-	}
-	w := &world{World: outlettest.NewWorld(t, j, hub.Options{Decode: decode}, edge.Options{})}
+	w := &world{World: outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})}
 	w.web = serve(w.World, o)
 	return w
 }

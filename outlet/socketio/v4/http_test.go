@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tidings/edge"
+	"tidings/outlet/outlettest"
 )
 
 // TestHTTP: the answers to requests that are none of a session are those of the reference server.
@@ -268,7 +269,7 @@ func TestHostile(t *testing.T) {
 	// Upgrades of one session by several WebSockets, of which one succeeds.
 	var wires []*engine
 	for range 4 {
-		x := &engine{http: httpClient(0), url: known.url, ctx: known.ctx, cancel: known.cancel}
+		x := &engine{http: outlettest.Client(0), url: known.url, ctx: known.ctx, cancel: known.cancel}
 		if err := x.dial(nil); err == nil {
 			wires = append(wires, x)
 			x.send("2probe", "5", "40")

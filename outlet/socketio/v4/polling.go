@@ -6,11 +6,11 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"tidings/edge"
 	"tidings/hub"
+	"tidings/outlet/socketio"
 )
 
 // Bounds of polls.
@@ -253,7 +253,7 @@ func (ss *session) park(w http.ResponseWriter, ps *polls) bool {
 	if err != nil {
 		return false
 	}
-	p := &parked{ss: ss, ps: ps, open: 1, header: headerLines(w.Header())}
+	p := &parked{ss: ss, ps: ps, open: 1, header: socketio.HeaderLines(w.Header())}
 	proto := &edge.Protocol{
 		Name:  "socket.io-4-poll",
 		Input: func(*edge.Conn, []byte) error { return errPollInput }, // nothing may follow a poll that has no answer
@@ -352,13 +352,7 @@ func (p *parked) finish() {
 
 // response returns the response with the packets, each behind a separator.
 func (p *parked) response(body []byte) []byte {
-	b := make([]byte, 0, 256+len(p.header)+len(body))
-	b = append(b, "HTTP/1.1 200 OK\r\nDate: "...)
-	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
-	b = append(b, "\r\nContent-Type: "+contentType+"\r\nCache-Control: no-store\r\nConnection: close\r\n"...)
-	b = append(append(b, p.header...), "Content-Length: "...)
-	b = strconv.AppendInt(b, int64(len(body)-1), 10)
-	return append(append(b, "\r\n\r\n"...), body[1:]...)
+	return socketio.AppendResponse(make([]byte, 0, 256+len(p.header)+len(body)), contentType, p.header, body[1:])
 }
 
 // goodbye returns the response that sends the client to another server.
@@ -409,13 +403,6 @@ func (c *pollCursor) Advance(int) []byte        { return nil }
 func (c *pollCursor) Fetch(ctx context.Context) { c.sub.Fetch(ctx) }
 func (c *pollCursor) Goodbye() []byte           { return c.p.goodbye() }
 func (c *pollCursor) Close()                    { c.p.closed() }
-
-// headerLines returns the header as lines.
-func headerLines(h http.Header) string {
-	var b strings.Builder
-	h.Write(&b)
-	return b.String()
-}
 
 // post serves a POST of a session that polls.
 func (s *Server) post(w http.ResponseWriter, r *http.Request, ss *session) {
@@ -499,7 +486,7 @@ func (ss *session) packet(ctx context.Context, p []byte) bool {
 		defer ss.mu.Unlock()
 		return !ss.ended
 	default:
-		ss.server.drops.Add("engine-packet", 1, "packet", cut(p))
+		ss.server.drops.Add("engine-packet", 1, "packet", socketio.Cut(p))
 		ss.end("parse-error")
 		return false
 	}

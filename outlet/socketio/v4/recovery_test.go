@@ -11,6 +11,7 @@ import (
 	"tidings"
 	"tidings/journal"
 	"tidings/outlet/outlettest"
+	"tidings/outlet/socketio"
 )
 
 // client does what the reference client does to be recovered: it keeps the pid, and the last argument of the last event if
@@ -135,7 +136,7 @@ func TestNotRecovered(t *testing.T) {
 	w := newWorld(t, Options{})
 	at := w.Publish("/brief/a", 1, 5)
 	head := w.Publish("/a", 1, 1)[0]
-	old := newSID().String()
+	old := socketio.NewID().String()
 	other := tidings.Position{Epoch: head.Epoch ^ 1, Offset: 1}
 	_, private := w.Token("/private/**")
 	for _, tc := range []struct {

@@ -24,14 +24,10 @@
 package v4
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,10 +36,8 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/internal/drops"
+	"tidings/outlet/socketio"
 )
-
-// Path is the path of the resource.
-const Path = "/socket.io/"
 
 // Options configure a Server; the zero value of each limit means its default.
 type Options struct {
@@ -73,7 +67,7 @@ type Options struct {
 type Server struct {
 	opt   Options
 	drops *drops.Drops
-	wheel wheel
+	wheel *socketio.Wheel[*session]
 	group *edge.Group // of cursors that wait for no feed
 
 	ctx    context.Context
@@ -81,36 +75,25 @@ type Server struct {
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
-	sessions map[sid]*session // of clients that poll
+	sessions map[socketio.ID]*session // of clients that poll
 
 	waits chan<- int   // for tests: 1 when a poll waits in the edge, -1 when its connection is closed
 	count atomic.Int64 // sessions
-	ended sync.Map     // reason -> *atomic.Uint64
+	ended socketio.Counts
 }
 
 // New returns a Server.
 func New(o Options) *Server {
-	positive := func(v *int, d int) {
-		if *v <= 0 {
-			*v = d
-		}
-	}
-	positive(&o.MaxPatterns, 100)
-	positive(&o.MaxPayload, 64<<10)
-	positive(&o.MaxPolling, 20_000)
-	whole := func(v *time.Duration, d time.Duration) {
-		if *v <= 0 {
-			*v = d
-		}
-		*v = min(max(v.Truncate(time.Second), time.Second), (wheelSlots-2)*time.Second)
-	}
-	whole(&o.PingInterval, 25*time.Second)
-	whole(&o.PingTimeout, 20*time.Second)
-	whole(&o.ConnectTimeout, 45*time.Second)
-	s := &Server{opt: o, drops: drops.New(o.Log, "socket.io-4"), group: o.Edge.NewGroup(), sessions: map[sid]*session{}}
+	socketio.Positive(&o.MaxPatterns, 100)
+	socketio.Positive(&o.MaxPayload, 64<<10)
+	socketio.Positive(&o.MaxPolling, 20_000)
+	socketio.Whole(&o.PingInterval, 25*time.Second)
+	socketio.Whole(&o.PingTimeout, 20*time.Second)
+	socketio.Whole(&o.ConnectTimeout, 45*time.Second)
+	s := &Server{opt: o, drops: drops.New(o.Log, "socket.io-4"), group: o.Edge.NewGroup(), sessions: map[socketio.ID]*session{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.wheel.start = time.Now()
-	s.wg.Go(s.turnWheel)
+	s.wheel = socketio.NewWheel[*session]()
+	s.wg.Go(func() { s.wheel.Run(s.ctx) })
 	return s
 }
 
@@ -131,14 +114,10 @@ type Stats struct {
 
 // Stats returns the figures.
 func (s *Server) Stats() Stats {
-	st := Stats{Sessions: s.count.Load(), Ended: map[string]uint64{}, Dropped: s.drops.Snapshot()}
+	st := Stats{Sessions: s.count.Load(), Ended: s.ended.Snapshot(), Dropped: s.drops.Snapshot()}
 	s.mu.Lock()
 	st.Polling = len(s.sessions)
 	s.mu.Unlock()
-	s.ended.Range(func(k, v any) bool {
-		st.Ended[k.(string)] = v.(*atomic.Uint64).Load()
-		return true
-	})
 	return st
 }
 
@@ -171,8 +150,8 @@ func (s *Server) fail(w http.ResponseWriter, code int, text string) {
 
 // ServeHTTP serves /socket.io/?EIO=4&transport=polling|websocket[&sid=SID].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.allowOrigin(w, r) {
-		s.drops.Add("origin", 1, "origin", cut([]byte(r.Header.Get("Origin"))))
+	if !socketio.AllowOrigin(w, r, s.opt.Origins) {
+		s.drops.Add("origin", 1, "origin", socketio.Cut(r.Header.Get("Origin")))
 		s.fail(w, errForbidden, "pages of this origin may not connect")
 		return
 	}
@@ -186,11 +165,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	case q.Get("EIO") != "4":
-		s.drops.Add("protocol-version", 1, "version", cut([]byte(q.Get("EIO"))))
+		s.drops.Add("protocol-version", 1, "version", socketio.Cut(q.Get("EIO")))
 		s.fail(w, errVersion, "Unsupported protocol version")
 		return
 	case transport != "polling" && transport != "websocket":
-		s.drops.Add("transport", 1, "transport", cut([]byte(transport)))
+		s.drops.Add("transport", 1, "transport", socketio.Cut(transport))
 		s.fail(w, errTransport, "Transport unknown")
 		return
 	case r.Method != http.MethodGet && (r.Method != http.MethodPost || id == "" || transport != "polling"):
@@ -199,7 +178,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var ss *session
 	if id != "" {
-		if k, ok := parseSID(id); ok {
+		if k, ok := socketio.ParseID(id); ok {
 			s.mu.Lock()
 			ss = s.sessions[k]
 			s.mu.Unlock()
@@ -220,26 +199,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.poll(w, r, ss)
 	}
-}
-
-// allowOrigin sets the headers of a request from a page and reports whether the page may connect. The origin is named,
-// because a page that sends credentials may not be answered with * (Fetch, section 3.2.5).
-func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	if !slices.Contains(s.opt.Origins, "*") && !slices.Contains(s.opt.Origins, origin) {
-		u, err := url.Parse(origin)
-		if err != nil || !strings.EqualFold(u.Host, r.Host) || u.Host == "" {
-			return false
-		}
-	}
-	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Allow-Credentials", "true")
-	h.Add("Vary", "Origin")
-	return true
 }
 
 // handshake opens a session that polls.
@@ -275,7 +234,7 @@ func (s *Server) openPacket(ss *session, upgrades []string) []byte {
 
 // newSession opens a session. Only those of clients that poll are found by their id.
 func (s *Server) newSession(actor tidings.Actor, polling bool) (*session, error) {
-	ss := &session{server: s, id: newSID(), begun: s.wheel.now()}
+	ss := &session{server: s, id: socketio.NewID(), begun: s.wheel.Now()}
 	if actor.Kind != tidings.Anonymous {
 		ss.actor = &actor
 	}
@@ -293,7 +252,7 @@ func (s *Server) newSession(actor tidings.Actor, polling bool) (*session, error)
 		}
 	}
 	s.count.Add(1)
-	s.wheel.add(ss, ss.begun+seconds(min(s.opt.PingInterval, s.opt.ConnectTimeout)))
+	s.wheel.Add(ss, ss.begun+socketio.Seconds(min(s.opt.PingInterval, s.opt.ConnectTimeout)))
 	return ss, nil
 }
 
@@ -308,16 +267,5 @@ func (s *Server) moved(ss *session) {
 func (s *Server) gone(ss *session, reason string) {
 	s.moved(ss)
 	s.count.Add(-1)
-	v, ok := s.ended.Load(reason)
-	if !ok {
-		v, _ = s.ended.LoadOrStore(reason, new(atomic.Uint64))
-	}
-	v.(*atomic.Uint64).Add(1)
-}
-
-func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
-
-// cut bounds what a log line shows of a client's text.
-func cut(b []byte) string {
-	return string(bytes.ToValidUTF8(b[:min(len(b), 64)], []byte("?")))
+	s.ended.Add(reason)
 }

@@ -2,8 +2,6 @@ package v4
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"net/url"
 	"slices"
@@ -15,6 +13,7 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/outlet"
+	"tidings/outlet/socketio"
 	"tidings/websocket"
 )
 
@@ -31,7 +30,7 @@ const (
 type session struct {
 	// Static after the handshake.
 	server *Server
-	id     sid
+	id     socketio.ID
 	actor  *tidings.Actor // nil for the anonymous one
 	begun  uint32         // second of the handshake
 
@@ -57,24 +56,6 @@ type space struct {
 	query string         // what is subscribed to, as the query string that asks for it; "" for nothing
 	sub   *hub.Subscription
 	att   *edge.Attachment // of a WebSocket
-}
-
-// sid names a session or a socket: 120 random bits.
-type sid [15]byte
-
-func newSID() (id sid) {
-	rand.Read(id[:])
-	return id
-}
-
-func (id sid) String() string { return base64.URLEncoding.EncodeToString(id[:]) }
-
-func parseSID(s string) (id sid, ok bool) {
-	if len(s) != base64.URLEncoding.EncodedLen(len(id)) {
-		return id, false
-	}
-	_, err := base64.URLEncoding.Strict().Decode(id[:], []byte(s))
-	return id, err == nil
 }
 
 func (ss *session) space(name string) *space {
@@ -131,10 +112,10 @@ func (ss *session) closeSubscriptions() {
 	}
 }
 
-// tick is called when the session is due; it returns the second in which it is due again, 0 for never.
-func (ss *session) tick(now uint32) uint32 {
+// Tick is the wheel's.
+func (ss *session) Tick(now uint32) uint32 {
 	o := &ss.server.opt
-	interval, timeout, connect := seconds(o.PingInterval), seconds(o.PingTimeout), seconds(o.ConnectTimeout)
+	interval, timeout, connect := socketio.Seconds(o.PingInterval), socketio.Seconds(o.PingTimeout), socketio.Seconds(o.ConnectTimeout)
 	ss.mu.Lock()
 	last := max(ss.asked, ss.begun)
 	silent := ss.asked > 0 && ss.heard.Load() < ss.asked
@@ -173,14 +154,14 @@ func (ss *session) tick(now uint32) uint32 {
 }
 
 // pong notes that the client has answered.
-func (ss *session) pong() { ss.heard.Store(ss.server.wheel.now()) }
+func (ss *session) pong() { ss.heard.Store(ss.server.wheel.Now()) }
 
 // receive acts on a packet of Socket.IO: what may take long at once, and the rest in the function it returns, which the
 // holder calls.
 func (ss *session) receive(ctx context.Context, b []byte) (then func()) {
 	p, err := parsePacket(b)
 	if err != nil {
-		ss.server.drops.Add(err.Error(), 1, "packet", cut(b))
+		ss.server.drops.Add(err.Error(), 1, "packet", socketio.Cut(b))
 		return func() { ss.end("parse-error") }
 	}
 	switch p.typ {
@@ -240,7 +221,7 @@ func (ss *session) connect(ctx context.Context, p packet) (then func()) {
 	}
 	// The offset says all there is to know of the client's state, so that it is recovered by any server with the journal.
 	pos, values, ok := parseOffset(a.Offset)
-	if _, is := parseSID(a.PID); !is {
+	if _, is := socketio.ParseID(a.PID); !is {
 		ok = false
 	}
 	if ok && len(values) > 0 {
@@ -265,9 +246,9 @@ func (ss *session) connect(ctx context.Context, p packet) (then func()) {
 		}
 		pid := a.PID
 		if !ok {
-			pid = newSID().String()
+			pid = socketio.NewID().String()
 		}
-		ss.send(message(typeConnect, sp.name, "", welcome{newSID().String(), pid}))
+		ss.send(message(typeConnect, sp.name, "", welcome{socketio.NewID().String(), pid}))
 		if lost {
 			ss.send(message(typeEvent, sp.name, "", []any{"gap", gap{pos, s.opt.Hub.Oldest()}}))
 		}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"tidings/outlet"
+	"tidings/outlet/socketio"
 	"tidings/websocket"
 )
 
@@ -94,7 +95,7 @@ func (h *wire) Message(c *websocket.Conn, binary bool, p []byte) error {
 		h.probing = false
 		return h.task(c, func(ctx context.Context) func() { return ss.upgrade(ctx, c) })
 	case h.probing:
-		ss.server.drops.Add("probe", 1, "packet", cut(p))
+		ss.server.drops.Add("probe", 1, "packet", socketio.Cut(p))
 		return &websocket.CloseError{Code: websocket.PolicyViolation, Reason: "the upgrade has to begin with a probe"}
 	}
 	switch typ {
@@ -117,7 +118,7 @@ func (h *wire) Message(c *websocket.Conn, binary bool, p []byte) error {
 	case engineNoop:
 		return nil
 	}
-	ss.server.drops.Add("engine-packet", 1, "packet", cut(p))
+	ss.server.drops.Add("engine-packet", 1, "packet", socketio.Cut(p))
 	ss.end("parse-error")
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/outlet"
+	"tidings/outlet/socketio"
 	"tidings/outlet/socketio/v09"
 )
 
@@ -25,8 +26,8 @@ func (ss *session) event(ctx context.Context, p packet) (then func()) {
 	case "unsubscribe":
 		err = c.unsubscribe(args)
 	default:
-		ss.server.drops.Add("event-unknown", 1, "event", cut([]byte(name)))
-		err = tidings.Errorf(tidings.ErrNotFound, "the event %q is none of subscribe and unsubscribe", cut([]byte(name)))
+		ss.server.drops.Add("event-unknown", 1, "event", socketio.Cut(name))
+		err = tidings.Errorf(tidings.ErrNotFound, "the event %q is none of subscribe and unsubscribe", socketio.Cut(name))
 	}
 	return func() {
 		sp := ss.space(p.namespace)
@@ -199,7 +200,7 @@ func (ss *session) change(sp *space, p packet, request string, c *change) {
 			case sub == nil:
 				sp.sub, sp.att = nil, nil
 				att.Detach()
-				return ss.server.group, nothing{}
+				return ss.server.group, outlet.Nothing
 			}
 			sp.sub = sub
 			return outlet.Cursor(sub)
@@ -261,12 +262,3 @@ type subscribed struct {
 	Topics   []string         `json:"topics"`
 	Position tidings.Position `json:"position"`
 }
-
-// nothing is a cursor at its end.
-type nothing struct{}
-
-func (nothing) Next() ([]byte, edge.Status) { return nil, edge.Idle }
-func (nothing) Advance(int) []byte          { return nil }
-func (nothing) Fetch(context.Context)       {}
-func (nothing) Goodbye() []byte             { return nil }
-func (nothing) Close()                      {}

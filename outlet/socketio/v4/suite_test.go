@@ -6,13 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	wsclient "github.com/coder/websocket"
 
@@ -46,24 +42,8 @@ func serve(w *outlettest.World, o Options) *web {
 	}
 	o.Authenticate = func(r *http.Request) (tidings.Actor, error) { return bearer.Actor(r, w.Policy.Authenticate) }
 	s := New(o)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.Fatal(err)
-	}
-	srv := &http.Server{Handler: s}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		srv.Serve(ln)
-	}()
-	x := &web{Server: s, addr: ln.Addr().String(), stop: sync.OnceFunc(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := srv.Shutdown(ctx); err != nil {
-			w.Error(err)
-		}
-		<-done
-	})}
+	addr, stop := w.Listen(s)
+	x := &web{Server: s, addr: addr, stop: stop}
 	w.Cleanup(func() {
 		x.stop()
 		s.Shutdown()
@@ -76,17 +56,6 @@ func (s *web) Close() {
 	if s.mode != overPolls {
 		s.stop()
 	}
-}
-
-func httpClient(rcvbuf int) *http.Client {
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		if rcvbuf > 0 {
-			err2 := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, rcvbuf) })
-			err = errors.Join(err, err2)
-		}
-		return err
-	}}
-	return &http.Client{Transport: &http.Transport{DialContext: d.DialContext}}
 }
 
 // engine is a client's side of an Engine.IO session.
@@ -104,7 +73,7 @@ type engine struct {
 // open makes a session and reads its first packet.
 func (s *web) open(m mode, rcvbuf int, token string) (*engine, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	e := &engine{http: httpClient(rcvbuf), url: s.addr + "/socket.io/?EIO=4", ctx: ctx, cancel: cancel}
+	e := &engine{http: outlettest.Client(rcvbuf), url: s.addr + "/socket.io/?EIO=4", ctx: ctx, cancel: cancel}
 	h := http.Header{}
 	if token != "" {
 		h.Set("Authorization", "Bearer "+token)
