@@ -1,0 +1,215 @@
+package server
+
+import (
+	"time"
+
+	"tidings/xmpp/service"
+	"tidings/xmpp/stream"
+)
+
+// management is a session's stream management (XEP-0198). It belongs to the session's owner, but for id and window, which do
+// not change.
+type management struct {
+	id     string // previd of a resumption; "" if there is none to be
+	window time.Duration
+
+	in      uint32 // stanzas handled, mod 2^32
+	queue   stream.Queue[*segment, service.Mark]
+	runs    int // of the queue, at most so many
+	since   int // stanzas sent since the last request
+	asked   bool
+	askedAt int64 // on the server's clock
+	full    bool  // flows stand still until something is acknowledged
+}
+
+const (
+	askEvery = 64   // stanzas after which an acknowledgement is requested
+	maxRuns  = 1024 // runs of the queue at which flows stand still: a reader of that many turns acknowledges some
+)
+
+// stanza has the queue keep a stanza.
+func (m *management) stanza(b []byte) {
+	m.queue.Stanza(b)
+	m.runs++
+}
+
+// flow has the queue know of n messages of a flow.
+func (m *management) flow(seg *segment, after service.Mark, n int) {
+	if !m.queue.Continues(seg) {
+		m.runs++
+	}
+	m.queue.Flow(seg, after, n)
+}
+
+// held reports whether flows stand still.
+func (x *Session) held() bool {
+	m := x.sm
+	if m == nil || m.runs < maxRuns {
+		return false
+	}
+	m.full = true
+	return true
+}
+
+// sent is told of n stanzas in the queue.
+func (x *Session) sent(n int) {
+	x.unsure.Store(true)
+	m := x.sm
+	if m.since += n; m.since >= askEvery && !m.asked {
+		m.asked = true
+		x.enqueue(op{f: x.request})
+	}
+}
+
+// request asks for an acknowledgement.
+func (x *Session) request() {
+	m := x.sm
+	if m == nil {
+		return
+	}
+	m.asked, m.since, m.askedAt = true, 0, x.srv.clock()
+	x.nonza([]byte(stream.Request))
+}
+
+// manage takes an element of stream management.
+func (x *Session) manage(m stream.SM) *stream.Error {
+	switch m.Name {
+	case "enable":
+		if x.sm == nil {
+			x.enable(m)
+			return nil
+		}
+	case "r":
+		if x.sm != nil {
+			x.nonza(stream.AppendAnswer(nil, x.sm.in))
+			return nil
+		}
+	case "a":
+		if x.sm != nil {
+			return x.acknowledged(m.H)
+		}
+	case "resume": // only in the place of binding
+	default:
+		return stream.NewError("unsupported-stanza-type")
+	}
+	x.nonza(stream.SM{Name: "failed", Condition: "unexpected-request"}.Append(nil))
+	return nil
+}
+
+func (x *Session) enable(m stream.SM) {
+	sm := &management{}
+	answer := stream.SM{Name: "enabled"}
+	if window := x.srv.opt.ResumeWindow; m.Resume && window > 0 {
+		if asked := time.Duration(m.Max) * time.Second; asked > 0 && asked < window {
+			window = asked
+		}
+		sm.id, sm.window = stream.NewID(), window
+		answer.ID, answer.Resume, answer.Max = sm.id, true, uint32(window/time.Second)
+	}
+	for _, a := range x.flows {
+		a.mark()
+	}
+	x.nonza(answer.Append(nil))
+	if x.link == nil { // it has been closed meanwhile
+		return
+	}
+	x.sm = sm
+	x.srv.manage(x)
+}
+
+// mark notes where a flow stands, of which nothing has been noted so far.
+func (a *attached) mark() {
+	if c := a.cur; a.att != nil && c.current() && !c.behind && c.buf == nil {
+		a.places[0].mark = c.src.Mark()
+	}
+}
+
+func (x *Session) acknowledged(h uint32) *stream.Error {
+	m := x.sm
+	if err := m.queue.Ack(h); err != nil {
+		return stream.AsError(err)
+	}
+	m.asked, m.runs = false, 0
+	for range m.queue.Runs() {
+		m.runs++
+	}
+	if m.queue.Len() == 0 {
+		x.unsure.Store(false)
+	}
+	if m.full && m.runs < maxRuns/2 {
+		m.full = false
+		for _, a := range x.flows {
+			if a.att != nil {
+				a.att.Wake()
+			}
+		}
+	}
+	return nil
+}
+
+// check looks at what is not acknowledged, on the goroutine that owns the connection.
+func (x *Session) check(l *link) {
+	m := x.sm
+	if x.link != l || m == nil || m.queue.Len() == 0 {
+		return
+	}
+	switch {
+	case !m.asked:
+		x.request()
+	case x.srv.clock()-m.askedAt >= int64(x.srv.opt.AckTimeout.Seconds()):
+		l.conn.Abort(ReasonAck) // the session may be resumed
+	}
+}
+
+// resume sends again what was not acknowledged, on the goroutine that owns the new connection.
+func (x *Session) resume() {
+	l, m := x.link, x.sm
+	m.runs, m.since, m.asked, m.full = 0, 0, false, false
+	unacked := map[*attached][]place{}
+	var out []byte
+	for _, r := range m.queue.Take() {
+		if r.Stanza == nil {
+			if a := r.Flow.a; !a.gone {
+				unacked[a] = again(unacked[a], place{r.Flow, r.After.Plus(int(r.Skip)), int(r.Count)})
+			}
+			continue
+		}
+		m.stanza(r.Stanza)
+		if l.framing == stream.WebSocket {
+			out = appendClientText(out, r.Stanza)
+		} else {
+			out = append(out, r.Stanza...)
+		}
+	}
+	flows := append([]*attached(nil), x.flows...)
+	for _, a := range flows {
+		places := unacked[a]
+		for _, p := range a.places {
+			places = again(places, p)
+		}
+		a.places = places
+	}
+	if len(out) > 0 {
+		x.sent(m.queue.Len())
+		l.conn.Put(out)
+	}
+	for _, a := range flows {
+		if !l.closed && !a.gone {
+			a.open()
+		}
+	}
+}
+
+// again appends a place, which goes on where the last one ends.
+func again(places []place, p place) []place {
+	k := len(places) - 1
+	switch {
+	case k < 0 || places[k].seg != p.seg:
+		return append(places, p)
+	case p.n < 0:
+		places[k].n = -1
+	default:
+		places[k].n += p.n
+	}
+	return places
+}

@@ -1,0 +1,440 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tidings/edge"
+	"tidings/xmpp/sasl"
+	"tidings/xmpp/service"
+	"tidings/xmpp/stanza"
+)
+
+// patient is how long a test waits for what has to come.
+const patient = 30 * time.Second
+
+// users are accounts whose password is their name.
+type users struct{}
+
+func (users) Keys(username string, h sasl.Hash) (sasl.Keys, string) {
+	k, err := h.Keys(username, []byte("salt"), sasl.MinIterations)
+	if err != nil {
+		panic(err)
+	}
+	if username == "nobody" {
+		return k, ""
+	}
+	return k, username
+}
+
+func (users) Attempt(context.Context, string, netip.Addr) (func(bool), error) {
+	return func(bool) {}, nil
+}
+
+// world is a server with a listener for each mode.
+type world struct {
+	t      testing.TB
+	s      *Server
+	e      *edge.Edge
+	addrs  map[TLSMode]string
+	client *tls.Config
+	pulse  *pulse
+}
+
+// start runs a server until the test ends.
+func start(t testing.TB, change func(o *Options)) *world {
+	t.Helper()
+	e, err := edge.New(edge.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, client := certificate(t)
+	o := Options{Edge: e, Users: users{}, Anonymous: true, TLS: server}
+	if change != nil {
+		change(&o)
+	}
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, s: s, e: e, addrs: map[TLSMode]string{}, client: client}
+	w.pulse = newPulse(e)
+	if err := s.Handle("pulse.localhost", w.pulse); err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	for _, mode := range []TLSMode{NoTLS, StartTLS, DirectTLS} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.addrs[mode] = ln.Addr().String()
+		serving.Go(func() {
+			if err := s.Serve(ln, mode); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		s.Close()
+		serving.Wait()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		e.Shutdown(ctx)
+		if st := s.Stats(); st.Sessions != 0 || st.Waiting != 0 || st.Flows != 0 || st.Handshakes != 0 || st.WebSocket != 0 || st.TLS != 0 || st.Resumable != 0 {
+			t.Errorf("left behind: %+v", st)
+		}
+		w.pulse.empty(t)
+	})
+	return w
+}
+
+func certificate(t testing.TB) (server, client *tls.Config) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, _ := x509.ParseCertificate(der)
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: pool, ServerName: "localhost"}
+}
+
+// client is one that says what it is told.
+type client struct {
+	t  testing.TB
+	nc net.Conn
+	in []byte
+}
+
+func (w *world) dial(mode TLSMode) *client {
+	w.t.Helper()
+	nc, err := net.Dial("tcp", w.addrs[mode])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { nc.Close() })
+	c := &client{t: w.t, nc: nc}
+	if mode == DirectTLS {
+		c.tls(w.client)
+	}
+	return c
+}
+
+func (c *client) tls(conf *tls.Config) {
+	c.t.Helper()
+	tc := tls.Client(c.nc, conf)
+	tc.SetDeadline(time.Now().Add(patient))
+	if err := tc.Handshake(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.nc = tc
+}
+
+func (c *client) send(format string, args ...any) {
+	c.t.Helper()
+	c.nc.SetWriteDeadline(time.Now().Add(patient))
+	if len(args) > 0 {
+		format = fmt.Sprintf(format, args...)
+	}
+	if _, err := io.WriteString(c.nc, format); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// until reads up to and with end, and returns what it read.
+func (c *client) until(end string) string {
+	c.t.Helper()
+	s, err := c.read(end)
+	if err != nil {
+		c.t.Fatalf("waiting for %q: %v after %.2000q", end, err, s)
+	}
+	return s
+}
+
+func (c *client) read(end string) (string, error) {
+	buf := make([]byte, 16<<10)
+	for {
+		if i := bytes.Index(c.in, []byte(end)); i >= 0 && end != "" {
+			s := string(c.in[:i+len(end)])
+			c.in = c.in[i+len(end):]
+			return s, nil
+		}
+		c.nc.SetReadDeadline(time.Now().Add(patient))
+		n, err := c.nc.Read(buf)
+		c.in = append(c.in, buf[:n]...)
+		if err != nil && !bytes.Contains(c.in, []byte(end)) || err != nil && end == "" {
+			s := string(c.in)
+			c.in = nil
+			return s, err
+		}
+	}
+}
+
+// rest reads to the end of the connection.
+func (c *client) rest() string {
+	c.t.Helper()
+	s, err := c.read("")
+	if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		c.t.Fatalf("the connection is open after %.2000q", s)
+	}
+	return s
+}
+
+// expect reads up to the end of want and fails if that is not all that came.
+func (c *client) expect(want string) {
+	c.t.Helper()
+	if got := c.until(want[len(want)-1:]); got != want {
+		for len(got) < len(want) && strings.HasPrefix(want, got) {
+			got += c.until(want[len(want)-1:])
+		}
+		if got != want {
+			c.t.Fatalf("got  %q\nwant %q", got, want)
+		}
+	}
+}
+
+const header = "<?xml version='1.0'?><stream:stream to='localhost' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
+
+func (c *client) open() string {
+	c.t.Helper()
+	c.send(header)
+	return c.until("</stream:features>")
+}
+
+func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+
+// anonymous logs in as nobody in particular.
+func (c *client) anonymous() string {
+	c.t.Helper()
+	c.open()
+	c.send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>")
+	c.until("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+	return c.open()
+}
+
+// plain logs in over TLS.
+func (c *client) plain(user string) string {
+	c.t.Helper()
+	c.open()
+	c.send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%s</auth>", b64("\x00"+user+"\x00"+user))
+	c.until("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+	return c.open()
+}
+
+// bind binds a resource and returns the full JID.
+func (c *client) bind(resource string) string {
+	c.t.Helper()
+	c.send("<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>%s</resource></bind></iq>", resource)
+	s := c.until("</iq>")
+	_, s, _ = strings.Cut(s, "<jid>")
+	s, _, ok := strings.Cut(s, "</jid>")
+	if !ok {
+		c.t.Fatal("no JID")
+	}
+	return s
+}
+
+// login is a session of an account, over TLS.
+func (w *world) login(user, resource string) *client {
+	w.t.Helper()
+	c := w.dial(DirectTLS)
+	c.plain(user)
+	c.bind(resource)
+	return c
+}
+
+// visit is an anonymous session without TLS.
+func (w *world) visit() (c *client, full string) {
+	w.t.Helper()
+	c = w.dial(NoTLS)
+	c.anonymous()
+	return c, c.bind("r")
+}
+
+// pulse is a service with one flow, of numbered messages. A message to it does something: see Stanza.
+type pulse struct {
+	e *edge.Edge
+	g *edge.Group
+
+	mu    sync.Mutex
+	ends  []int // of messages in bytes
+	all   []byte
+	kept  int // messages before it have to be fetched
+	open  int // sources
+	peers map[service.Peer]service.Handle
+	gone  int
+}
+
+func newPulse(e *edge.Edge) *pulse {
+	return &pulse{e: e, g: e.NewGroup(), peers: map[service.Peer]service.Handle{}}
+}
+
+func (p *pulse) empty(t testing.TB) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open != 0 || len(p.peers) != 0 {
+		t.Errorf("%d sources are open, %d peers are there", p.open, len(p.peers))
+	}
+}
+
+// beat appends n messages.
+func (p *pulse) beat(n int) {
+	p.mu.Lock()
+	for range n {
+		p.all = fmt.Appendf(p.all, "\x00 from='pulse.localhost'><body>%d</body></message>", len(p.ends)+1)
+		p.ends = append(p.ends, len(p.all))
+	}
+	p.mu.Unlock()
+	p.g.Wake()
+}
+
+func (p *pulse) Stanza(peer service.Peer, st *stanza.Stanza) {
+	switch {
+	case st.Kind == stanza.Presence && st.Type == stanza.TypeAvailable:
+		peer.Send(stanza.AppendEmpty(nil, stanza.Presence, "", "", st.To, st.From))
+		h := peer.Attach(&beats{p: p, peer: peer})
+		p.mu.Lock()
+		p.peers[peer] = h
+		p.mu.Unlock()
+	case st.Kind == stanza.Presence && st.Type == stanza.TypeUnavailable:
+		p.mu.Lock()
+		h := p.peers[peer]
+		delete(p.peers, peer)
+		p.mu.Unlock()
+		if h != nil {
+			h.Detach()
+		}
+		peer.Send(stanza.AppendEmpty(nil, stanza.Presence, "unavailable", "", st.To, st.From))
+	case st.Request():
+		b := st.AppendResult(nil, nil)
+		peer.Task(func(context.Context) func() { return func() { peer.Send(b) } })
+	case st.Kind == stanza.Message:
+		peer.Send(stanza.AppendEnd(append(stanza.AppendStart(nil, stanza.Message, "chat", st.ID, st.To, st.From), "<body>you</body>"...), stanza.Message))
+	}
+}
+
+func (p *pulse) Gone(peer service.Peer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.peers, peer)
+	p.gone++
+}
+
+// beats is the flow of a peer.
+type beats struct {
+	p     *pulse
+	peer  service.Peer
+	after uint64
+	err   error // of Open
+}
+
+func (b *beats) Key() any           { return "beats" }
+func (b *beats) Mark() service.Mark { return service.Mark{Epoch: 1, Offset: b.after} }
+
+func (b *beats) Open(after service.Mark) (*edge.Group, service.Source, error) {
+	if b.err != nil {
+		return nil, nil, b.err
+	}
+	b.p.mu.Lock()
+	b.p.open++
+	b.p.mu.Unlock()
+	src := &beating{p: b.p, at: int(after.Offset)}
+	return b.p.g, service.Behind(src, after, nil), nil
+}
+
+func (b *beats) Ended(err error) {
+	b.p.mu.Lock()
+	delete(b.p.peers, b.peer)
+	b.p.mu.Unlock()
+	b.peer.Send([]byte("<presence type='unavailable' from='pulse.localhost' to='" + b.peer.JID().String() + "'/>"))
+}
+
+// beating is a source.
+type beating struct {
+	p       *pulse
+	at      int // messages given out
+	next    int
+	fetched bool
+}
+
+func (s *beating) start(i int) int {
+	if i == 0 {
+		return 0
+	}
+	return s.p.ends[i-1]
+}
+
+func (s *beating) Next() ([]byte, edge.Status) {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	switch {
+	case s.at >= len(s.p.ends):
+		return nil, edge.Idle
+	case s.at < s.p.kept && !s.fetched:
+		return nil, edge.Behind
+	}
+	s.next = min(len(s.p.ends), s.at+500)
+	a, b := s.start(s.at), s.start(s.next)
+	return s.p.all[a:b:b], edge.Ready
+}
+
+func (s *beating) Advance(n int) []byte {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.fetched = false
+	for a := s.start(s.at); s.at < s.next && s.start(s.at+1)-a <= n; {
+		s.at++
+	}
+	return nil
+}
+
+func (s *beating) Fetch(context.Context) { s.fetched = true }
+func (s *beating) Goodbye() []byte       { return nil }
+func (s *beating) Mark() service.Mark    { return service.Mark{Epoch: 1, Offset: uint64(s.at)} }
+func (s *beating) Close() {
+	s.p.mu.Lock()
+	s.p.open--
+	s.p.mu.Unlock()
+}
+
+func TestFirst(t *testing.T) {
+	w := start(t, nil)
+	c, full := w.visit()
+	c.send("<presence to='pulse.localhost'/>")
+	c.expect("<presence from='pulse.localhost' to='" + full + "'/>")
+	w.pulse.beat(2)
+	c.expect("<message to='" + full + "' from='pulse.localhost'><body>1</body></message><message to='" + full + "' from='pulse.localhost'><body>2</body></message>")
+	c.send("<iq type='get' id='1' to='pulse.localhost'><x xmlns='y'/></iq>")
+	c.expect("<iq from='pulse.localhost' to='" + full + "' type='result' id='1'/>")
+	c.send("<iq type='get' id='1' to='elsewhere'><x xmlns='y'/></iq>")
+	c.until("remote-server-not-found")
+	c.until("</iq>")
+	c.send("</stream:stream>")
+	if s := c.rest(); s != "</stream:stream>" {
+		t.Fatal(s)
+	}
+	l := w.login("alice", "home")
+	l.send("<message to='alice@localhost/home'><body>x</body></message>")
+	l.expect("<message from='alice@localhost/home' to='alice@localhost/home'><body>x</body></message>")
+}

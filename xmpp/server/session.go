@@ -1,0 +1,462 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"tidings/xmpp/jid"
+	"tidings/xmpp/service"
+	"tidings/xmpp/stanza"
+	"tidings/xmpp/stream"
+	"tidings/xmpp/xmlstream"
+)
+
+// state is what has become of a session.
+type state uint8
+
+const (
+	opening state = iota // its connection is on the way to the edge: a new one, or one that resumes it
+	online
+	waiting // for resumption
+	ended
+)
+
+// Session is a resource that a client has bound. It implements service.Peer. Its connection may change, by resumption.
+type Session struct {
+	srv       *Server
+	jid       jid.JID
+	account   string
+	anonymous bool
+	head      []byte // what service.To stands for, up to the address
+
+	csi    atomic.Bool // the client has said that nobody is looking
+	unsure atomic.Bool // something is not acknowledged
+
+	// Of the session's owner: the goroutine that owns the connection; while there is none, whoever has changed the state to
+	// opening or ended.
+	link  *link // nil unless online
+	bound bool  // Accounts.Bound has been called
+	sm    *management
+	flows []*attached
+	used  []*served // those that were given stanzas
+
+	mu        sync.Mutex // guards what follows; nothing is called while it is held
+	state     state
+	leaving   *farewell // it may not wait for resumption
+	carrier   *link     // link, for other goroutines
+	inbox     []op
+	inboxed   int           // bytes
+	scheduled bool          // drain has been asked for
+	changed   chan struct{} // closed when the session waits, or has ended; nil if nobody looks
+	over      bool          // finish has been called
+	expires   int64         // on the server's clock, while waiting
+	jobs      *jobs
+}
+
+// op is something that the owner is to do.
+type op struct {
+	b []byte // stanzas to send
+	f func() // or what else
+}
+
+// farewell is how a session is ended.
+type farewell struct {
+	reason string
+	err    *stream.Error // nil for none
+}
+
+// maxInbox bounds what waits for the owner of a connection, which is busy with a peer that reads slowly, in bytes.
+const maxInbox = 256 << 10
+
+// opCost is what an op without bytes counts.
+const opCost = 128
+
+var _ service.Peer = (*Session)(nil)
+
+// JID implements service.Peer: the full JID.
+func (x *Session) JID() jid.JID { return x.jid }
+
+// Account implements service.Peer.
+func (x *Session) Account() string { return x.account }
+
+// Anonymous implements service.Peer.
+func (x *Session) Anonymous() bool { return x.anonymous }
+
+// Inactive reports whether the client has said that nobody is looking at it (XEP-0352).
+func (x *Session) Inactive() bool { return x.csi.Load() }
+
+// Send implements service.Peer. A session for which too much waits is ended.
+func (x *Session) Send(b []byte) {
+	if len(b) > 0 {
+		x.enqueue(op{b: b})
+	}
+}
+
+// enqueue leaves something to the owner. While the session waits for resumption it is kept, up to a bound.
+func (x *Session) enqueue(o op) {
+	x.mu.Lock()
+	if x.state == ended || x.state == waiting && x.leaving != nil {
+		x.mu.Unlock()
+		return
+	}
+	n := len(o.b)
+	if n == 0 {
+		n = opCost
+	}
+	if x.inboxed += n; x.inboxed > x.limit() && x.inboxed > n && x.leaving == nil {
+		x.overflow() // unlocks
+		return
+	}
+	if last := len(x.inbox) - 1; o.b != nil && last >= 0 && x.inbox[last].f == nil {
+		x.inbox[last].b = append(x.inbox[last].b, o.b...)
+	} else {
+		if o.b != nil {
+			o.b = append([]byte(nil), o.b...)
+		}
+		x.inbox = append(x.inbox, o)
+	}
+	l := x.carrier
+	if x.state != online || x.scheduled {
+		x.mu.Unlock()
+		return
+	}
+	x.scheduled = true
+	x.mu.Unlock()
+	l.conn.Do(func() { x.drain(l) })
+}
+
+// limit returns how many bytes may wait.
+func (x *Session) limit() int {
+	if x.state == waiting {
+		return x.srv.opt.MaxUnacked
+	}
+	return max(maxInbox, x.srv.opt.MaxUnacked)
+}
+
+// overflow ends the session because too much waits. It unlocks mu.
+func (x *Session) overflow() {
+	l := x.carrier
+	x.leaving, x.expires = &farewell{reason: ReasonOverflow}, 0 // a session that waits is ended by the next tick
+	x.mu.Unlock()
+	if l != nil {
+		l.conn.Abort(ReasonOverflow)
+	}
+}
+
+// drain does what is in the inbox. It runs on the goroutine that owns the connection.
+func (x *Session) drain(l *link) {
+	x.mu.Lock()
+	if x.carrier != l || x.state != online {
+		x.mu.Unlock()
+		return // there is another connection by now, or none: the inbox is for whoever comes
+	}
+	ops := x.inbox
+	x.inbox, x.inboxed, x.scheduled = nil, 0, false
+	x.mu.Unlock()
+	for i, o := range ops {
+		if l.closed {
+			x.mu.Lock()
+			x.inbox = append(ops[i:len(ops):len(ops)], x.inbox...)
+			x.mu.Unlock()
+			return
+		}
+		if o.f != nil {
+			o.f()
+		} else {
+			x.transmit(o.b)
+		}
+	}
+}
+
+// transmit writes stanzas.
+func (x *Session) transmit(b []byte) {
+	n := 0
+	var out []byte
+	for rest := b; len(rest) > 0; {
+		var st []byte
+		st, rest = cutStanza(rest)
+		n++
+		if x.sm != nil {
+			x.sm.stanza(st)
+		}
+		if x.link.framing == stream.WebSocket {
+			out = appendClientText(out, st)
+		}
+	}
+	if x.link.framing == stream.TCP {
+		out = b
+	}
+	x.srv.stanzasOut.Add(uint64(n))
+	l := x.link
+	if x.sm != nil {
+		if x.sm.queue.Bytes() > x.srv.opt.MaxUnacked {
+			x.end(ReasonUnacked, stream.NewError("policy-violation", "too much is not acknowledged"))
+			return
+		}
+		x.sent(n)
+	}
+	l.conn.Put(out)
+}
+
+// nonza writes an element that is no stanza, on the goroutine that owns the connection.
+func (x *Session) nonza(b []byte) {
+	if l := x.link; l != nil {
+		l.conn.Put(l.frame(b))
+	}
+}
+
+// start is called on the goroutine that owns the connection when that has come to the edge.
+func (x *Session) start(l *link) {
+	x.mu.Lock()
+	x.state, x.carrier = online, l
+	x.scheduled = true // drain is called below, when what is older has been written
+	bye := x.leaving
+	x.mu.Unlock()
+	x.link = l
+	if bye != nil {
+		l.conn.Close(bye.reason, l.goodbye(bye.err))
+		return
+	}
+	if x.bound {
+		x.resume()
+	} else {
+		x.bound = true
+		x.srv.accounts.Bound(x)
+	}
+	x.drain(l)
+}
+
+// stopped is called when the connection has been closed, on the goroutine that owned it.
+func (x *Session) stopped(l *link) {
+	x.link = nil
+	for _, a := range x.flows {
+		a.att = nil
+	}
+	x.mu.Lock()
+	x.carrier, x.scheduled = nil, false
+	reason := ReasonLost
+	if x.leaving != nil {
+		reason = x.leaving.reason
+	}
+	wait := x.leaving == nil && x.sm != nil && x.sm.id != "" && x.srv.mayWait()
+	if wait {
+		x.state = waiting
+		x.expires = x.srv.clock() + int64(x.sm.window.Seconds())
+	} else {
+		x.state = ended
+	}
+	if wait {
+		x.tell()
+	}
+	x.mu.Unlock()
+	if !wait {
+		x.srv.count(reason)
+		x.finish()
+	}
+}
+
+// end ends the session for good, on the goroutine that owns its connection.
+func (x *Session) end(reason string, err *stream.Error) {
+	x.Close(reason, err)
+}
+
+// Close ends the session for good, with a stream error if it is not nil. The reason, a constant, is counted.
+func (x *Session) Close(reason string, err *stream.Error) {
+	x.mu.Lock()
+	if x.leaving != nil || x.state == ended {
+		x.mu.Unlock()
+		return
+	}
+	x.leaving = &farewell{reason, err}
+	l := x.carrier
+	switch x.state {
+	case online:
+		x.mu.Unlock()
+		l.conn.Do(func() { // behind what has been sent before
+			x.drain(l)
+			l.conn.Close(reason, l.goodbye(err))
+		})
+	case waiting:
+		x.state = ended
+		x.mu.Unlock()
+		x.srv.waits.Add(-1)
+		x.srv.count(reason)
+		x.finish()
+	default: // start looks at leaving
+		x.mu.Unlock()
+	}
+}
+
+// finish is called once, by the owner, when the session has ended for good.
+func (x *Session) finish() {
+	s := x.srv
+	s.unbind(x)
+	x.mu.Lock()
+	inbox := x.inbox
+	x.inbox, x.inboxed = nil, 0
+	if x.jobs != nil {
+		x.jobs.cancel()
+		x.jobs = nil
+	}
+	x.mu.Unlock()
+	for _, a := range x.flows {
+		a.gone = true
+	}
+	s.flows.Add(-int64(len(x.flows)))
+	x.flows = nil
+	lost := x.unsent(inbox)
+	for _, svc := range x.used {
+		svc.Gone(x)
+	}
+	x.used = nil
+	if x.bound {
+		s.accounts.Gone(x)
+		s.undelivered(x, lost)
+	}
+	x.mu.Lock()
+	x.over = true
+	x.tell()
+	x.mu.Unlock()
+}
+
+// tell wakes those that await a change. mu is held.
+func (x *Session) tell() {
+	if x.changed != nil {
+		close(x.changed)
+		x.changed = nil
+	}
+}
+
+// unsent returns the stanzas that the client has not acknowledged, oldest first.
+func (x *Session) unsent(inbox []op) [][]byte {
+	var lost [][]byte
+	if x.sm == nil {
+		return nil // nobody knows what it has
+	}
+	for r := range x.sm.queue.Runs() {
+		if r.Stanza != nil {
+			lost = append(lost, r.Stanza)
+		}
+	}
+	for _, o := range inbox {
+		for rest := o.b; len(rest) > 0; {
+			var st []byte
+			st, rest = cutStanza(rest)
+			lost = append(lost, st)
+		}
+	}
+	x.sm = nil
+	return lost
+}
+
+// await returns a channel that tell closes. mu is held.
+func (x *Session) await() <-chan struct{} {
+	if x.changed == nil {
+		x.changed = make(chan struct{})
+	}
+	return x.changed
+}
+
+// jobs are the tasks of a session.
+type jobs struct {
+	queue  []func(ctx context.Context) func()
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// maxTasks bounds those that wait, of one session.
+const maxTasks = 64
+
+// Task implements service.Peer. What a task returns is dropped when the session has ended meanwhile.
+func (x *Session) Task(f func(ctx context.Context) (then func())) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.state == ended {
+		return false
+	}
+	if x.jobs != nil {
+		if len(x.jobs.queue) == maxTasks {
+			return false
+		}
+		x.jobs.queue = append(x.jobs.queue, f)
+		return true
+	}
+	j := &jobs{queue: []func(context.Context) func(){f}}
+	j.ctx, j.cancel = context.WithCancel(x.srv.ctx)
+	if !x.srv.workers.push(x) {
+		j.cancel()
+		return false
+	}
+	x.jobs = j
+	return true
+}
+
+// work does one task, on a worker, and reports whether there are more.
+func (x *Session) work() (more bool) {
+	x.mu.Lock()
+	j := x.jobs
+	if j == nil {
+		x.mu.Unlock()
+		return false
+	}
+	f := j.queue[0]
+	j.queue[0] = nil
+	j.queue = j.queue[1:]
+	x.mu.Unlock()
+	if then := f(j.ctx); then != nil {
+		x.enqueue(op{f: then})
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.jobs != j || len(j.queue) > 0 {
+		return x.jobs == j
+	}
+	j.cancel()
+	x.jobs = nil
+	return false
+}
+
+// documents are what stanzas are parsed in.
+var documents = sync.Pool{New: func() any { return new(xmlstream.Document) }}
+
+// element takes an element that the client has sent. It runs on the goroutine that owns the connection.
+func (x *Session) element(e xmlstream.Element) *stream.Error {
+	st, err := stanza.Parse(e)
+	if err == stanza.ErrNotStanza {
+		return x.received(e)
+	}
+	if !st.From.IsZero() && st.From != x.jid && st.From != x.jid.Bare() {
+		return stream.NewError("invalid-from", "from is not the address of this session")
+	}
+	st.From = x.jid
+	x.srv.stanzasIn.Add(1)
+	if err != nil {
+		x.Send(st.AppendError(nil, err.(*stanza.Error)))
+	} else {
+		x.srv.route(x, &st)
+	}
+	if x.sm != nil {
+		x.sm.in++
+	}
+	return nil
+}
+
+// received takes an element that is no stanza.
+func (x *Session) received(e xmlstream.Element) *stream.Error {
+	switch e.Space() {
+	case stream.NSSM:
+		m, err := stream.ParseSM(e)
+		if err != nil {
+			return stream.AsError(err)
+		}
+		return x.manage(m)
+	case stream.NSCSI:
+		switch e.Name() {
+		case "active", "inactive":
+			x.csi.Store(e.Name() == "inactive")
+			return nil
+		}
+	}
+	return stream.NewError("unsupported-stanza-type")
+}
