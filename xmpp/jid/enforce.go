@@ -24,19 +24,24 @@ const (
 // excluded are the characters of UsernameCaseMapped that a localpart must not hold all the same (RFC 7622 section 3.3.1).
 const excluded = `"&'/:<>@`
 
+// inLocal tells which ASCII characters a localpart may hold, capitals included.
+var inLocal = func() (t [256]bool) {
+	for c := byte('!'); c <= '~'; c++ {
+		t[c] = strings.IndexByte(excluded, c) < 0
+	}
+	return t
+}()
+
 func localpart(s string) (enforced, reason string) {
 	if ascii(s) {
-		for i := range len(s) {
-			if c := s[i]; c <= ' ' || c == 0x7f || strings.IndexByte(excluded, c) >= 0 {
-				return "", badLocal
-			}
-		}
 		enforced = strings.ToLower(s) // allocates only if there is a capital
 	} else if enforced, reason = stable(s, badLocal, precis.UsernameCaseMapped.String); reason != "" {
 		return "", reason
 	}
-	if strings.ContainsAny(enforced, excluded) {
-		return "", badLocal
+	for i := range len(enforced) { // what was excluded may have come by the mapping
+		if c := enforced[i]; c < utf8.RuneSelf && !inLocal[c] {
+			return "", badLocal
+		}
 	}
 	if len(enforced) > MaxPart {
 		return "", tooLong

@@ -2,10 +2,11 @@ package xmlstream
 
 import "unicode/utf8"
 
-// Classes of ASCII characters; bytes from 0x80 on are looked at as runes.
+// Classes of bytes. What is not ASCII is a nameByte, and is looked at as a rune later.
 const (
 	nameStart = 1 << iota // of a name, the colon included
 	nameChar              // inside a name, the colon included
+	nameByte              // nameChar, or a byte of one outside ASCII
 	space                 // S of XML
 	plainText             // itself in character data
 	plainAttr             // itself in an attribute value
@@ -24,8 +25,11 @@ var class = func() (t [256]uint8) {
 			t[c] |= nameStart
 		}
 		if letter || '0' <= c && c <= '9' || c == '-' || c == '.' {
-			t[c] |= nameChar
+			t[c] |= nameChar | nameByte
 		}
+	}
+	for c := 0x80; c < len(t); c++ {
+		t[c] = nameByte
 	}
 	for _, c := range "<&]" {
 		t[c] &^= plainText

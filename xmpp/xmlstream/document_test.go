@@ -95,6 +95,8 @@ func TestParseLimits(t *testing.T) {
 		{"<a " + strings.Repeat("a", 257) + "=''/>", "a name longer than 256 bytes"},
 		{"<a xmlns:" + strings.Repeat("a", 250) + "='x'/>", ""},
 		{"<a>" + strings.Repeat("x", 256<<10) + "</a>", "a stanza longer than 262144 bytes"},
+		{"<a>" + strings.Repeat("<b/>", DefaultElements-1) + "</a>", ""},
+		{"<a>" + strings.Repeat("<b/>", DefaultElements) + "</a>", "more than 16384 elements in one stanza"},
 		{nested(64, 1), ""},
 		{nested(32, 2), ""},
 		{nested(33, 2), "more than 64 namespace prefixes declared at one place"},

@@ -110,13 +110,15 @@ func TestScannerCuts(t *testing.T) {
 }
 
 func TestScannerLimits(t *testing.T) {
-	limits := Limits{Depth: 3, Attrs: 4, Name: 10, Stanza: 100}
+	limits := Limits{Depth: 3, Attrs: 4, Elements: 5, Name: 10, Stanza: 100}
 	for _, c := range []struct{ in, want string }{
 		{"<a><a><a></a></a></a>", ""},
 		{"<a><a><a/></a></a>", ""},
 		{"<a><a><a><a/></a></a></a>", "more than 3 elements within each other"},
 		{"<a b='' c=\"\" d='' e=''/>", ""},
 		{"<a b='' c='' d='' e='' f=''/>", "more than 4 attributes in one element"},
+		{"<a><b/><b></b><b/><b/></a>", ""},
+		{"<a><b/><b></b><b/><b/><b/></a>", "more than 5 elements in one stanza"},
 		{"<abcdefghij abcdefghij='0123456789012'/>", ""},
 		{"<abcdefghijk/>", "a name longer than 10 bytes"},
 		{"<a abcdefghijk=''/>", "a name longer than 10 bytes"},
@@ -153,7 +155,7 @@ func TestHostile(t *testing.T) {
 	}{
 		{"10,000 levels", overLimit + "more than 64 elements within each other", header, "<a>"},
 		{"a stanza without end", overLimit + "a stanza longer than 262144 bytes", header + "<message><body>", "lol "},
-		{"elements without end", overLimit + "a stanza longer than 262144 bytes", header + "<message>", "<a/>"},
+		{"elements without end", overLimit + "more than 16384 elements in one stanza", header + "<message>", "<a/>"},
 		{"a CDATA section without end", overLimit + "a stanza longer than 262144 bytes", header + "<message><![CDATA[", "]"},
 		{"a megabyte of attributes", overLimit + "more than 64 attributes in one element", header + "<message ", "a='b' "},
 		{"a value without end", overLimit + "a stanza longer than 262144 bytes", header + "<message a='", "x"},
@@ -270,7 +272,7 @@ func FuzzScanner(f *testing.F) {
 	f.Add([]byte("<?xml version='1.0' encoding='UTF-16'?><a>"), uint64(1))
 	f.Add([]byte("<a><b><![CDATA[]]]]></b><!DOCTYPE"), uint64(2))
 	f.Fuzz(func(t *testing.T, stream []byte, seed uint64) {
-		limits := Limits{Stanza: 4096, Depth: 8, Attrs: 8, Name: 40}
+		limits := Limits{Stanza: 4096, Depth: 8, Attrs: 8, Elements: 20, Name: 40}
 		whole := Scanner{Limits: limits}
 		want := scan(t, &whole, stream)
 		var chunks [][]byte

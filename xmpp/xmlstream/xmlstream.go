@@ -22,13 +22,16 @@ const (
 )
 
 // Limits bound what a peer can make us hold. A limit of zero is its default. Each has an error text of its own, with the
-// condition policy-violation.
+// condition policy-violation. A Scanner refuses as soon as a limit is passed; a Document has limits of its own for what comes
+// without a Scanner.
 type Limits struct {
 	// Depth is how many elements may be open within each other in a stanza; the stanza itself is the first. Default 64.
 	Depth int
 	// Attrs is how many attributes an element may have, namespace declarations counted, and how many prefixes may be
 	// declared where one stands in a stanza. Default 64.
 	Attrs int
+	// Elements is how many elements a stanza may consist of. A Document needs some hundred bytes for each. Default 16,384.
+	Elements int
 	// Name is the length of a name with its prefix, in bytes. Default 256.
 	Name int
 	// Stanza is the length of a stanza as received, in bytes. Default 262,144 (256 KiB); RFC 6120 section 13.12 allows none
@@ -38,19 +41,21 @@ type Limits struct {
 
 // Default limits.
 const (
-	DefaultDepth  = 64
-	DefaultAttrs  = 64
-	DefaultName   = 256
-	DefaultStanza = 256 << 10
+	DefaultDepth    = 64
+	DefaultAttrs    = 64
+	DefaultElements = 16 << 10
+	DefaultName     = 256
+	DefaultStanza   = 256 << 10
 )
 
 // MaxHeader is the most bytes that a stream header may have. What it declares is kept as long as the stream lasts.
 const MaxHeader = 10_000
 
-func (l Limits) depth() int  { return or(l.Depth, DefaultDepth) }
-func (l Limits) attrs() int  { return or(l.Attrs, DefaultAttrs) }
-func (l Limits) name() int   { return or(l.Name, DefaultName) }
-func (l Limits) stanza() int { return or(l.Stanza, DefaultStanza) }
+func (l *Limits) depth() int    { return or(l.Depth, DefaultDepth) }
+func (l *Limits) attrs() int    { return or(l.Attrs, DefaultAttrs) }
+func (l *Limits) elements() int { return or(l.Elements, DefaultElements) }
+func (l *Limits) name() int     { return or(l.Name, DefaultName) }
+func (l *Limits) stanza() int   { return or(l.Stanza, DefaultStanza) }
 
 func or(n, preset int) int {
 	if n > 0 {
@@ -59,23 +64,27 @@ func or(n, preset int) int {
 	return preset
 }
 
-func (l Limits) errDepth() *Error {
+func (l *Limits) errDepth() *Error {
 	return policy("more than %d elements within each other", l.depth())
 }
 
-func (l Limits) errAttrs() *Error {
+func (l *Limits) errAttrs() *Error {
 	return policy("more than %d attributes in one element", l.attrs())
 }
 
-func (l Limits) errPrefixes() *Error {
+func (l *Limits) errPrefixes() *Error {
 	return policy("more than %d namespace prefixes declared at one place", l.attrs())
 }
 
-func (l Limits) errName() *Error {
+func (l *Limits) errElements() *Error {
+	return policy("more than %d elements in one stanza", l.elements())
+}
+
+func (l *Limits) errName() *Error {
 	return policy("a name longer than %d bytes", l.name())
 }
 
-func (l Limits) errStanza() *Error {
+func (l *Limits) errStanza() *Error {
 	return policy("a stanza longer than %d bytes", l.stanza())
 }
 
@@ -92,7 +101,7 @@ const (
 )
 
 // Error is what all errors of a Scanner and a Document are: the condition of a stream error, and what to tell beside it. It
-// holds nothing that the peer chose but names of at most 64 bytes.
+// holds nothing that the peer chose.
 type Error struct{ Condition, Text string }
 
 func (e *Error) Error() string { return "xmlstream: " + e.Condition + ": " + e.Text }
