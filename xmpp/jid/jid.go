@@ -3,7 +3,8 @@
 //
 //   - RFC 7622: the format, its limits and the order in which an address is taken apart
 //   - RFC 8264 and RFC 8265: localparts are of the profile UsernameCaseMapped, resourceparts of OpaqueString
-//   - RFC 5890 and UTS #46: domainparts; RFC 5952: IPv6 literals
+//   - RFC 5890 and UTS #46: domainparts, whose labels are LDH or U-labels, so that there is no underscore; RFC 5952: IPv6
+//     literals
 //   - XEP-0106: escaping of localparts
 package jid
 

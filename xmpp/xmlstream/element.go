@@ -218,7 +218,7 @@ func (e Element) Raw() []byte {
 
 // AppendXML appends the element as it was received, with declarations in its start tag of all that it uses and that was
 // declared outside of it: so it means the same inside a parent whose default namespace is space. Prefixes that are used only
-// in text or in attribute values are not seen.
+// in text or in attribute values are not seen, and an xml:lang that it inherits is not added.
 func (e Element) AppendXML(dst []byte, space string) []byte {
 	if e.d == nil {
 		return dst

@@ -47,8 +47,8 @@ func (s *Scanner) Feed(p []byte) {
 	s.p, s.pos, s.start = p, 0, 0
 }
 
-// Rest returns what was fed and is not part of a token returned so far. Whoever starts TLS must refuse it: it came before the
-// handshake and is not protected (RFC 6120 section 5.4.3.3). It is valid until the next Feed.
+// Rest returns what was fed and is not part of a token returned so far. Whoever starts TLS must refuse it, as it came before
+// the handshake and nothing protects it (RFC 6120 section 5.4.3.3). It is valid as long as a token.
 func (s *Scanner) Rest() []byte {
 	s.release()
 	if s.inToken { // Next has said None, so all that there is lies in the buffer
@@ -64,9 +64,6 @@ func (s *Scanner) Restart() { *s = Scanner{Limits: s.Limits, p: s.Rest()} }
 // Reset makes the Scanner ready for a new connection, or for the stream inside TLS: nothing that was fed is left.
 func (s *Scanner) Reset() { *s = Scanner{Limits: s.Limits} }
 
-// Depth returns how many elements are open, the stream included: 0 before the header, 1 between stanzas.
-func (s *Scanner) Depth() int { return int(s.depth) }
-
 // release forgets the buffer of a token that was returned.
 func (s *Scanner) release() {
 	if s.given {
@@ -74,8 +71,8 @@ func (s *Scanner) release() {
 	}
 }
 
-// Next returns the next complete token: its kind and its bytes, which are valid until the next Feed and lie in what was fed
-// if they came in one piece. With None the Scanner has kept what is incomplete, and waits for Feed. Whitespace between
+// Next returns the next complete token: its kind and its bytes. They lie in what was fed if they came in one piece, so they
+// are valid until the next Feed and while that is unchanged. With None the Scanner has kept what is incomplete, and waits for Feed. Whitespace between
 // stanzas and the XML declaration are skipped. After an error, which is an *Error, it returns that error again.
 func (s *Scanner) Next() (Kind, []byte, error) {
 	s.release()
