@@ -4,8 +4,10 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -13,10 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A conversation is a blocking exchange on a descriptor, used for the handshake of a subscriber.
+// A conversation is an exchange on a descriptor, blocking until the sink watches it: the handshake of a subscriber, and
+// then what it receives.
 type conversation struct {
 	fd  int
-	buf []byte // received and not yet consumed; what is left after the handshake is scanned for events
+	tls *tls.Conn // nil: without
+	buf []byte    // received and not yet consumed; what is left after the handshake is scanned for events
 }
 
 // handshakeSeconds bounds each read of a handshake.
@@ -68,17 +72,25 @@ func sourceAddr(i, sources int) [4]byte {
 
 // send writes all of s.
 func (c *conversation) send(s string) error {
-	for b := []byte(s); len(b) > 0; {
-		n, err := unix.Write(c.fd, b)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("write: %w", err)
-		}
-		b = b[n:]
+	var err error
+	if c.tls != nil {
+		_, err = c.tls.Write([]byte(s))
+	} else {
+		_, err = socket(c.fd).Write([]byte(s))
+	}
+	if err != nil {
+		return fmt.Errorf("write: %w", err)
 	}
 	return nil
+}
+
+// read reads once. Where nothing is there yet the error is one that tryAgain knows; over TLS it may be so although
+// something was there.
+func (c *conversation) read(b []byte) (int, error) {
+	if c.tls != nil {
+		return c.tls.Read(b)
+	}
+	return socket(c.fd).Read(b)
 }
 
 // until reads until mark has been received, and consumes and returns everything up to its end.
@@ -102,17 +114,12 @@ func (c *conversation) take(n int) string {
 // more reads once.
 func (c *conversation) more() error {
 	chunk := make([]byte, 4096)
-	n, err := unix.Read(c.fd, chunk)
-	switch {
-	case err == unix.EINTR:
-		return nil
-	case err != nil:
-		return err
-	case n == 0:
+	n, err := c.read(chunk)
+	if errors.Is(err, io.EOF) {
 		return errors.New("the server closed")
 	}
 	c.buf = append(c.buf, chunk[:n]...)
-	return nil
+	return err
 }
 
 // head reads the head of an answer over HTTP/1.1, which has to have the status.

@@ -20,8 +20,8 @@ type crowd struct {
 	done chan struct{}
 
 	mu  sync.Mutex
-	fds []int // open
-	on  []int // of those, subscribed
+	fds []int           // open
+	on  []*conversation // of those, subscribed
 }
 
 // gather begins an empty crowd, whose subscribers say every so often that they are there; disperse ends it.
@@ -44,10 +44,10 @@ func (c *crowd) opened(fd int) {
 	c.fds = append(c.fds, fd)
 }
 
-func (c *crowd) subscribed(fd int) {
+func (c *crowd) subscribed(s *conversation) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.on = append(c.on, fd)
+	c.on = append(c.on, s)
 }
 
 func (c *crowd) keepAlive(every time.Duration) {
@@ -66,9 +66,13 @@ func (c *crowd) keepAlive(every time.Duration) {
 		c.mu.Lock()
 		on := c.on[:len(c.on):len(c.on)]
 		c.mu.Unlock()
-		for _, fd := range on {
+		for _, s := range on {
 			// One that cannot be written to has been closed, as the sink sees, or never reads.
-			_ = unix.Sendto(fd, []byte(c.beat), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+			if s.tls != nil {
+				_, _ = s.tls.Write([]byte(c.beat))
+			} else {
+				_ = unix.Sendto(s.fd, []byte(c.beat), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+			}
 		}
 	}
 }

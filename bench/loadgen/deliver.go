@@ -44,19 +44,19 @@ func (crowd *crowd) open(o *options, from, to, rcvbuf int, topic func(i int) int
 				c, err := dial(o.server, from+i, o.sources, rcvbuf)
 				if err == nil {
 					crowd.opened(c.fd)
-					sub := &subscriber{fd: c.fd, topic: topic(from + i)}
+					sub := &subscriber{conversation: c, topic: topic(from + i)}
 					if sub.topic < 0 {
 						err = other.subscribe(c, sub.topic)
 					} else {
 						err = p.subscribe(c, sub.topic)
 					}
-					sub.left, subs[i] = c.buf, sub
+					subs[i] = sub
 				}
 				if err != nil {
 					fails[w] = fmt.Errorf("subscriber %d: %w", from+i, err)
 					return
 				}
-				crowd.subscribed(c.fd)
+				crowd.subscribed(c)
 			}
 		})
 	}
@@ -79,6 +79,7 @@ func memory(o *options) (measure.Result, error) {
 		if _, err := all.open(o, from, n, 0, func(i int) int { return i % o.topics }); err != nil {
 			return r, err
 		}
+		r.ConnectSteps = append(r.ConnectSteps, time.Since(start).Seconds())
 		r.ConnectS += time.Since(start).Seconds()
 		time.Sleep(o.settle)
 		pss[step], from = measure.PSS(o.pids), n

@@ -221,7 +221,7 @@ func TestKeepAlive(t *testing.T) {
 			}
 			defer all.disperse()
 			all.opened(c.fd)
-			all.subscribed(c.fd)
+			all.subscribed(c)
 			if _, err := c.until("done"); err != nil {
 				t.Error(err)
 			}

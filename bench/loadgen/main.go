@@ -8,7 +8,7 @@
 //
 // Closed loop (-window W): an event is in flight until it is acknowledged and delivered to all it is for; W are at any
 // time. Open loop (-rate R): event k is due at k/R seconds, and its latency counts from then, sent late or not.
-// With several topics, {n} in -path, -pubto and -body is the topic's number; subscriber i has topic i mod T, and so has
+// With several topics, {n} in -path, -topic, -node, -pubto and -body is the topic's number; subscriber i has topic i mod T, and so has
 // event i. With -memory 2000,15000 nothing is published: the server's memory is read at each number of subscribers.
 //
 // It prints one line of JSON (measure.Result). Exit code 0: every event was published and delivered exactly once to
@@ -42,9 +42,15 @@ type options struct {
 	headers     list
 	await       string
 	topic       string
+	node        string
+	jid         string
+	password    string
+	tls         bool
 	pub         string
 	pubTo       string
 	pubHeaders  list
+	pubJID      string
+	pubPassword string
 	contentType string
 	body        string
 	pubConns    int
@@ -96,12 +102,18 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.proto, "proto", "sse", "how to subscribe: "+strings.Join(slices.Sorted(maps.Keys(protocols)), ", "))
 	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IPv4 address and port for subscribers")
 	f.StringVar(&o.path, "path", "/", "sse, ws: path and query of the subscription")
-	f.StringVar(&o.topic, "topic", "", "sio09: host or pattern to subscribe to; sio4: topic or pattern; irc: channel")
+	f.StringVar(&o.topic, "topic", "", "sio09: host or pattern to subscribe to; sio4: topic or pattern; irc: channel; xmpp: room, or service of -node")
+	f.StringVar(&o.node, "node", "", "xmpp: PubSub node to subscribe to, in place of joining a room")
+	f.StringVar(&o.jid, "jid", "localhost", "xmpp: account of all subscribers, or a domain for SASL ANONYMOUS")
+	f.StringVar(&o.password, "password", "", "xmpp: of -jid")
+	f.BoolVar(&o.tls, "tls", false, "xmpp: subscribe over STARTTLS")
 	f.StringVar(&o.otherPath, "otherpath", "", "sse, ws: -path for bystanders")
 	f.Var(&o.headers, "header", "header line of the subscription over HTTP; may be repeated")
 	f.StringVar(&o.await, "await", "", "sse, ws: what the stream begins with once it is subscribed")
-	f.StringVar(&o.pub, "pub", "http", "how to publish: http, raw, or udp (MediaWiki changes)")
-	f.StringVar(&o.pubTo, "pubto", "", "where to publish: a URL, or host:port for raw and udp")
+	f.StringVar(&o.pub, "pub", "http", "how to publish: http, raw, udp (MediaWiki changes), or xmpp (into the rooms or to the nodes)")
+	f.StringVar(&o.pubTo, "pubto", "", "where to publish: a URL, or host:port for raw, udp and xmpp")
+	f.StringVar(&o.pubJID, "pubjid", "", "xmpp: account that publishes")
+	f.StringVar(&o.pubPassword, "pubpassword", "", "xmpp: of -pubjid")
 	f.Var(&o.pubHeaders, "pubheader", "http: header line of each publish; may be repeated")
 	f.StringVar(&o.contentType, "pubtype", "text/plain", "http: content type of each publish")
 	f.StringVar(&o.body, "body", "{text}", "http: what to post; {text} is the event's text")

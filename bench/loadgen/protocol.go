@@ -32,6 +32,7 @@ var protocols = map[string]func(*options) (protocol, error){
 	"sio09": newSocketIO09,
 	"sio4":  newSocketIO4,
 	"irc":   newIRC,
+	"xmpp":  newXMPP,
 }
 
 func newProtocol(o *options) (protocol, error) {

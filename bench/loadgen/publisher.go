@@ -29,6 +29,7 @@ var publishers = map[string]func(*options) (publisher, error){
 	"http": newHTTPPublisher,
 	"udp":  newUDPPublisher,
 	"raw":  newRawPublisher,
+	"xmpp": newSpeaker,
 }
 
 func newPublisher(o *options) (publisher, error) {

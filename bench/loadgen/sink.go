@@ -12,11 +12,10 @@ import (
 
 // A subscriber is one open subscription.
 type subscriber struct {
-	fd       int
+	*conversation
 	topic    int   // -1: a bystander, to whom nothing is published
 	received int64 // marks
 	scan     scanner
-	left     []byte // received with the answer to the handshake
 }
 
 // A sink reads all subscribers in one goroutine and counts each event's deliveries.
@@ -68,8 +67,8 @@ func (s *sink) watch(fd, index int) error {
 func (s *sink) run() error {
 	defer close(s.finished)
 	for _, sub := range s.subs {
-		s.take(sub, sub.left)
-		sub.left = nil
+		s.take(sub, sub.buf) // received with the answer to the handshake
+		sub.buf = nil
 	}
 	ready := make([]unix.EpollEvent, 1024)
 	buf := make([]byte, 1<<16)
@@ -83,11 +82,15 @@ func (s *sink) run() error {
 				return nil
 			}
 			sub := s.subs[e.Fd]
-			m, err := unix.Read(sub.fd, buf)
-			if m > 0 {
+			m, err := sub.read(buf)
+			for m > 0 {
 				s.bytes += int64(m)
 				s.take(sub, buf[:m])
-			} else if err != unix.EAGAIN && err != unix.EINTR {
+				if m = 0; sub.tls != nil { // it has taken from the kernel what it has not yet returned
+					m, err = sub.read(buf)
+				}
+			}
+			if err != nil && !tryAgain(err) {
 				s.closed++
 				if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_DEL, sub.fd, nil); err != nil {
 					return fmt.Errorf("epoll_ctl: %w", err)

@@ -29,6 +29,7 @@ type bench struct {
 	program map[string]string // of each server that can be run
 	absent  map[string]string // why the others cannot
 	loadavg string            // of the machine before the first run
+	xmpp    bool              // this project's server is started with its XMPP server
 	lines   bytes.Buffer      // results as JSON lines
 	report
 }
@@ -153,7 +154,7 @@ func (b *bench) load(ctx context.Context, t *target, args ...string) (measure.Re
 	if b.quick {
 		settle = "200ms"
 	}
-	args = append([]string{"-label", t.name, "-pid", fmt.Sprint(t.proc.pid()), "-settle", settle}, args...)
+	args = append([]string{"-label", t.name, "-pid", fmt.Sprint(t.pid()), "-settle", settle}, args...)
 	cmd := exec.CommandContext(ctx, b.loadgen, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second

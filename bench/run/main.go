@@ -62,6 +62,8 @@ var scenarios = []struct {
 	{"socketio4", "a topic over Socket.IO 4", overSocketIO4.measure},
 	{"irc", "changes over IRC", overIRC.measure},
 	{"filters", "subscribers with filter expressions", filters},
+	{"rooms", "a room over XMPP", inRooms.measure},
+	{"pubsub", "a PubSub node over XMPP", onNodes.measure},
 }
 
 func parseOptions(args []string, out io.Writer) (*options, error) {

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"tidings/interop/xmpppeer"
 )
 
 // A server is this project's or a peer.
@@ -30,26 +32,44 @@ var servers = []server{
 	{"nchan", prepareNchan, startNchan},
 	{"mercure", prepareMercure, startMercure},
 	{"centrifugo", prepareCentrifugo, startCentrifugo},
+	{"prosody", prepareProsody, startProsody},
+	{"ejabberd", prepareEjabberd, startEjabberd},
 }
 
 // A target is a running server and how the load generator uses it.
 type target struct {
 	name      string
 	proc      *process
-	subscribe []string // flags of loadgen; {n} stands for the number of the topic
+	peer      *xmpppeer.Server // in place of proc
+	subscribe []string         // flags of loadgen; {n} stands for the number of the topic
 	publish   []string
 	url       string   // tidings: base of its HTTP server
 	webSocket []string // nchan: as subscribe, for its WebSocket
-	udp       string   // tidings: address of its UDP source
-	irc       string   // tidings: address of its IRC server
-	token     string   // tidings: the administrator's
-	data      string   // tidings: its data
+	xmpp      []string // tidings, prosody, ejabberd: for sessions over XMPP, with one of the next two
+	room      []string
+	node      []string
+	udp       string // tidings: address of its UDP source
+	irc       string // tidings: address of its IRC server
+	token     string // tidings: the administrator's
+	data      string // tidings: its data
 }
 
 // stopGrace is what a server has for its shutdown.
 const stopGrace = 30 * time.Second
 
-func (t *target) stop() error { return t.proc.stop(stopGrace) }
+func (t *target) stop() error {
+	if t.peer != nil {
+		return t.peer.Halt()
+	}
+	return t.proc.stop(stopGrace)
+}
+
+func (t *target) pid() int {
+	if t.peer != nil {
+		return t.peer.PID()
+	}
+	return t.proc.pid()
+}
 
 // flags returns the flags to subscribe and publish, followed by more.
 func (t *target) flags(more ...string) []string {
@@ -97,22 +117,51 @@ func prepareTidings(ctx context.Context, b *bench) (string, error) {
 	return out, b.compile(ctx, "go", "build", "-trimpath", "-o", out, "./cmd/tidings")
 }
 
+// xmppOff keeps the XMPP server from being started where a program has one: another build may not know the flag.
+func xmppOff(ctx context.Context, program string) []string {
+	usage, err := exec.CommandContext(ctx, program, "serve", "--help").CombinedOutput()
+	if err != nil || !strings.Contains(string(usage), "--xmpp") {
+		return nil
+	}
+	return []string{"--xmpp", "off"}
+}
+
+// roomConfig has a room for the topic that loadgen publishes on.
+const roomConfig = `[[xmpp.rooms]]
+name = "bench0"
+topics = ["/bench/0"]
+`
+
+// xmppOn starts the XMPP server too.
+func xmppOn(dir string) ([]string, error) {
+	file := filepath.Join(dir, "rooms.toml")
+	return []string{"--config", file, "--xmpp", "127.0.0.1:0"}, os.WriteFile(file, []byte(roomConfig), 0o600)
+}
+
 func startTidings(ctx context.Context, b *bench, program string) (*target, error) {
 	dir, err := b.folder("tidings")
 	if err != nil {
 		return nil, err
 	}
-	return serveTidings(ctx, program, filepath.Join(dir, "data"), "fsync")
+	if b.xmpp {
+		flags, err := xmppOn(dir)
+		if err != nil {
+			return nil, err
+		}
+		return serveTidings(ctx, program, filepath.Join(dir, "data"), "fsync", flags...)
+	}
+	return serveTidings(ctx, program, filepath.Join(dir, "data"), "fsync", xmppOff(ctx, program)...)
 }
 
 // tidingsReady bounds the start of a server, also on a large journal after a crash.
 const tidingsReady = 5 * time.Minute
 
 // serveTidings starts this project's server on a data folder, which may have been used before.
-func serveTidings(ctx context.Context, program, data, durability string) (*target, error) {
+func serveTidings(ctx context.Context, program, data, durability string, more ...string) (*target, error) {
 	dir := filepath.Dir(data)
-	p, err := spawn("tidings", dir, filepath.Join(dir, "log"), program, "serve", "--data", data, "--http", "127.0.0.1:0",
-		"--udp", "127.0.0.1:0", "--irc", "127.0.0.1:0", "--durability", durability, "--log-level", "warn")
+	args := append([]string{"serve", "--data", data, "--http", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--irc", "127.0.0.1:0",
+		"--durability", durability, "--log-level", "warn"}, more...)
+	p, err := spawn("tidings", dir, filepath.Join(dir, "log"), program, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +179,11 @@ func serveTidings(ctx context.Context, program, data, durability string) (*targe
 	t.subscribe = []string{"-proto", "sse", "-addr", httpAddr, "-path", "/topics/bench/{n}?format=sse", "-await", ":ok\n\n",
 		"-otherpath", "/topics/bench/other/{n}?format=sse"}
 	t.publish = []string{"-pub", "http", "-pubto", t.url + "/topics/bench/{n}", "-pubheader", "Authorization: Bearer " + t.token}
+	if xmppAddr, err := attribute(line, "xmpp"); err == nil && xmppAddr != "off" { // another build may not have it
+		t.xmpp = []string{"-proto", "xmpp", "-addr", xmppAddr, "-jid", xmpppeer.Domain}
+		t.room = []string{"-topic", "bench{n}@" + xmpppeer.Rooms}
+		t.node = []string{"-topic", xmpppeer.PubSub, "-node", "/bench/{n}"}
+	}
 	return t, nil
 }
 

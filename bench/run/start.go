@@ -46,7 +46,7 @@ func (b *bench) timed(ctx context.Context, data, durability string) (*target, ti
 	if err := os.MkdirAll(filepath.Dir(data), 0o755); err != nil {
 		return nil, 0, err
 	}
-	t, err := serveTidings(ctx, b.program["tidings"], data, durability)
+	t, err := serveTidings(ctx, b.program["tidings"], data, durability, xmppOff(ctx, b.program["tidings"])...)
 	if err != nil {
 		return nil, 0, err
 	}

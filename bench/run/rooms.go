@@ -1,0 +1,257 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"tidings/bench/internal/measure"
+)
+
+// Targets of XMPP.
+const (
+	maxXMPPOfRawfan   = 2.0 // CPU per delivery, one in flight
+	minOfEjabberd     = 20.0
+	maxXMPPIdle       = 6 << 10
+	maxXMPPIdleTLS    = 24 << 10
+	maxJoin           = 10 * time.Second // of all sessions
+	maxJoinGrowth     = 1.5              // how much dearer a session may become by those before it
+	peersShare        = 6                // peers get that many times fewer events: they need so much longer
+	prosodyRooms      = 100              // that its idle sessions are spread over
+	prosodyOccupants  = 1000             // of one room, at most
+	whyProsodyIsSmall = "not measured: each join takes the time of all occupants, which makes hours of so many"
+)
+
+// An assembly is how XMPP delivers one message to many sessions.
+type assembly struct {
+	one     string                   // of them
+	place   func(t *target) []string // flags of loadgen that say where sessions meet
+	crowded bool                     // prosody cannot have all of them in one
+}
+
+var (
+	inRooms = assembly{one: "room", place: func(t *target) []string { return t.room }, crowded: true}
+	onNodes = assembly{one: "node", place: func(t *target) []string { return t.node }}
+)
+
+// xmppServers are the servers that deliver over XMPP, in the order in which one is asked for the bytes of a delivery.
+var xmppServers = []string{"tidings", "ejabberd", "prosody"}
+
+// measure measures what fanout, window and memory do, and how long it takes to get all sessions in. Rawfan pushes as many
+// bytes a delivery as this project's server.
+func (a *assembly) measure(ctx context.Context, b *bench) error {
+	b.xmpp = true
+	defer func() { b.xmpp = false }()
+	wire, err := a.wireSize(ctx, b)
+	if errors.Is(err, errUnserved) {
+		b.add(row{what: "not measured", server: "tidings", more: err.Error()})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	few, many := b.small/2, b.large*2/3 // 1,000 and 10,000
+	for _, n := range b.upTo(few, many) {
+		a.oneInFlight(ctx, b, n, wire)
+	}
+	for _, n := range b.upTo(few, many) {
+		a.window(ctx, b, n)
+	}
+	a.idle(ctx, b, few, many, false)
+	a.idle(ctx, b, few, many, true)
+	return nil
+}
+
+// upTo returns the sizes of a run, of which a quick one has the smaller only.
+func (b *bench) upTo(few, many int) []int {
+	if b.quick {
+		return []int{few}
+	}
+	return []int{few, many}
+}
+
+// use makes the server ready for subscribers on so many topics, by an event on each, and returns the flags of loadgen.
+func (a *assembly) use(ctx context.Context, b *bench, t *target, topics int) ([]string, error) {
+	flags := slices.Concat(t.xmpp, a.place(t), t.publish, []string{"-topics", strconv.Itoa(topics)})
+	_, err := b.load(ctx, t, append(flags, "-conns", "0", "-events", strconv.Itoa(topics))...)
+	return flags, err
+}
+
+func (a *assembly) wireSize(ctx context.Context, b *bench) (wire int, err error) {
+	for _, name := range xmppServers {
+		for _, s := range b.chosen(name) {
+			err = b.with(ctx, s, func(t *target) error {
+				if len(t.xmpp) == 0 {
+					return errUnserved
+				}
+				flags, err := a.use(ctx, b, t, 1)
+				if err != nil {
+					return err
+				}
+				r, err := b.load(ctx, t, append(flags, "-conns", "10", "-events", "20")...)
+				wire = r.WireBytes
+				return err
+			})
+			return wire, err
+		}
+	}
+	return 0, errors.New("all servers that speak XMPP are left out")
+}
+
+// rivalsWith returns the servers of a comparison with n sessions in one place.
+func (a *assembly) rivalsWith(b *bench, n int, names ...string) []string {
+	if a.crowded && n > prosodyOccupants && slices.Contains(names, "prosody") {
+		if len(b.chosen("prosody")) > 0 {
+			b.add(row{what: fmt.Sprintf("%d sessions in one %s", n, a.one), server: "prosody", more: whyProsodyIsSmall})
+		}
+		names = slices.DeleteFunc(slices.Clone(names), func(s string) bool { return s == "prosody" })
+	}
+	return names
+}
+
+// events returns how many events a run has.
+func (b *bench) events(t *target, sessions, fewest int) string {
+	volume := b.volume
+	if t.peer != nil {
+		volume /= peersShare
+	}
+	return strconv.Itoa(max(fewest, volume/sessions))
+}
+
+func (a *assembly) oneInFlight(ctx context.Context, b *bench, n, wire int) {
+	names := a.rivalsWith(b, n, "rawfan", "tidings", "prosody", "ejabberd")
+	kept := b.best(ctx, names, cheaper, func(t *target) ([]string, error) {
+		more := []string{"-conns", strconv.Itoa(n), "-events", b.events(t, n, 5), "-window", "1"}
+		if t.name == "rawfan" {
+			return t.flags(append(more, "-size", strconv.Itoa(wire-len("\n")))...), nil
+		}
+		flags, err := a.use(ctx, b, t, 1)
+		return append(flags, more...), err
+	})
+	limit := kept["rawfan"].CPUDelivery
+	for _, s := range b.chosen(names...) {
+		r, ok := kept[s.name]
+		if !ok {
+			continue
+		}
+		row := row{what: fmt.Sprintf("%d sessions, one in flight", n), server: s.name, figure: fmt.Sprintf("%.2f µs", r.CPUDelivery),
+			more: fmt.Sprintf("%d bytes on the wire, %s deliveries/s, p50 %.1f ms", r.WireBytes, count(r.PerSecond), r.P50)}
+		if limit > 0 {
+			ratio := r.CPUDelivery / limit
+			row.ratio = fmt.Sprintf("%.2f × rawfan", ratio)
+			if s.name == "tidings" && !b.quick {
+				row.target, row.met = fmt.Sprintf("≤ %.0f × rawfan", maxXMPPOfRawfan), ratio <= maxXMPPOfRawfan
+			}
+		}
+		b.add(row)
+	}
+}
+
+func (a *assembly) window(ctx context.Context, b *bench, n int) {
+	names := a.rivalsWith(b, n, "tidings", "prosody", "ejabberd")
+	kept := b.best(ctx, names, faster, func(t *target) ([]string, error) {
+		flags, err := a.use(ctx, b, t, 1)
+		fewest := 2 * 32
+		if t.peer == nil {
+			fewest *= coalesced
+		}
+		return append(flags, "-conns", strconv.Itoa(n), "-events", b.events(t, n, fewest), "-window", "32"), err
+	})
+	floor := kept["ejabberd"].PerSecond
+	for _, s := range b.chosen(names...) {
+		r, ok := kept[s.name]
+		if !ok {
+			continue
+		}
+		row := row{what: fmt.Sprintf("%d sessions, 32 in flight", n), server: s.name, figure: count(r.PerSecond) + " deliveries/s",
+			more: fmt.Sprintf("%d bytes on the wire, %.2f µs a delivery, p50 %.1f ms", r.WireBytes, r.CPUDelivery, r.P50)}
+		if floor > 0 {
+			ratio := r.PerSecond / floor
+			row.ratio = fmt.Sprintf("%.1f × ejabberd", ratio)
+			if s.name == "tidings" && !b.quick {
+				row.target, row.met = fmt.Sprintf("≥ %.0f × ejabberd", minOfEjabberd), ratio >= minOfEjabberd
+			}
+		}
+		b.add(row)
+	}
+}
+
+// idle measures the memory of a session that has nothing to do, and how long it took to get them all in.
+func (a *assembly) idle(ctx context.Context, b *bench, few, many int, tls bool) {
+	kept := map[string]measure.Result{}
+	names := []string{"tidings", "prosody", "ejabberd"}
+	for _, s := range b.chosen(names...) {
+		err := b.with(ctx, s, func(t *target) error {
+			flags, err := a.use(ctx, b, t, a.spread(s.name))
+			if err != nil {
+				return err
+			}
+			if tls {
+				flags = append(flags, "-tls")
+			}
+			r, err := b.load(ctx, t, append(flags, "-memory", fmt.Sprintf("%d,%d", few, many), "-settle", b.idleSettle())...)
+			if err == nil {
+				kept[s.name] = r
+			}
+			return err
+		})
+		if err != nil {
+			b.fail(err)
+		}
+	}
+	over, limit := "", float64(maxXMPPIdle)
+	if tls {
+		over, limit = " over TLS", maxXMPPIdleTLS
+	}
+	for _, s := range b.chosen(names...) {
+		r, ok := kept[s.name]
+		if !ok {
+			continue
+		}
+		row := row{what: fmt.Sprintf("%d to %d idle%s", few, many, over), server: s.name, figure: size(r.PSSPerConn),
+			more: fmt.Sprintf("%s at %d, %s", size(float64(r.PSS)), many, placed(a, a.spread(s.name)))}
+		if s.name == "tidings" && !b.quick {
+			row.target, row.met = "≤ "+size(limit), r.PSSPerConn <= limit
+		}
+		b.add(row)
+	}
+	for _, s := range b.chosen(names...) {
+		if r, ok := kept[s.name]; ok {
+			b.add(a.joined(b, s.name, few, many, over, r))
+		}
+	}
+}
+
+// spread returns the number of places that idle sessions of a server are in.
+func (a *assembly) spread(server string) int {
+	if a.crowded && server == "prosody" {
+		return prosodyRooms
+	}
+	return 1
+}
+
+func placed(a *assembly, places int) string {
+	if places == 1 {
+		return "in one " + a.one
+	}
+	return fmt.Sprintf("in %d %ss", places, a.one)
+}
+
+// joined tells how long it took to log all sessions in and to join them or to subscribe.
+func (a *assembly) joined(b *bench, server string, few, many int, over string, r measure.Result) row {
+	first, rest := r.ConnectSteps[0]/float64(few), r.ConnectSteps[1]/float64(many-few)
+	growth := rest / first
+	row := row{what: fmt.Sprintf("%d log in%s and enter", many, over), server: server, figure: fmt.Sprintf("%.1f s", r.ConnectS),
+		ratio: fmt.Sprintf("%.2f × the first", growth),
+		more:  fmt.Sprintf("%.2f ms each of the first %d, %.2f ms after them; %s", first*1e3, few, rest*1e3, placed(a, a.spread(server)))}
+	if server == "tidings" && over == "" && !b.quick {
+		row.target = fmt.Sprintf("≤ %.0f s, ≤ %.1f × the first", maxJoin.Seconds(), maxJoinGrowth)
+		row.met = r.ConnectS <= maxJoin.Seconds() && growth <= maxJoinGrowth
+	}
+	return row
+}
