@@ -24,6 +24,7 @@ func TestParse(t *testing.T) {
 		{"<a>x<b>y</b>z<![CDATA[<&]] ]]\r\n>\r]]]><c/>&amp;</a>", `{jabber:client}a[] "xz<&]] ]]\n>\n]&"({jabber:client}b[] "y"(){jabber:client}c[] ""())`},
 		{"<a><![CDATA[]]></a>", `{jabber:client}a[] ""()`},
 		{"<\u00e9t\u00e9 \u4e2d-.7='\u00b7'>\u007f\u0080\ufffd\U0010ffff</\u00e9t\u00e9>", "{jabber:client}\u00e9t\u00e9[{}\u4e2d-.7=\"\u00b7\"] \"\\x7f\\u0080\ufffd\\U0010ffff\"()"},
+		{"<\u0370\u200c\u200d\u2070\u0300\u203f\u3001\uf900\ufdf0\U00010000/>", "{jabber:client}\u0370\u200c\u200d\u2070\u0300\u203f\u3001\uf900\ufdf0\U00010000[] \"\"()"},
 		{"<_a._-1/>", `{jabber:client}_a._-1[] ""()`},
 	} {
 		var d Document
@@ -47,7 +48,7 @@ func TestIllFormed(t *testing.T) {
 		NotWellFormed: {
 			"", " ", "x", "<", "<a", "<a>", "<a><", "<a></", "<a></a", "<a b", "<a b=", "<a b='", "<a b='c", "<a b='c'", "<a/", "<a></b>", "<a></A>",
 			"<a/><b/>", "<a/>x", "x<a/>", "</a>", "<a></a ", "<a></ a>", "<a></aa>", "<aa></a>", "<a></a b='c'>", "<a></a/>",
-			"<1/>", "<-a/>", "<.a/>", "< a/>", "<:a/>", "<a:/>", "<a:b:c/>", "<:/>", "<a\u00d7/>", "<\u00b7/>", "<\u0300a/>", "<a\ufffe/>", "<\xc3/>", "<a \xff=''/>",
+			"<1/>", "<-a/>", "<.a/>", "< a/>", "<:a/>", "<a:/>", "<a:b:c/>", "<:/>", "<a\u00d7/>", "<\u00b7/>", "<\u0300a/>", "<\u0340/>", "<\u037e/>", "<\u2000/>", "<\u2190/>", "<\u3000/>", "<\ue000/>", "<\U000f0000/>", "<a\ufffe/>", "<\xc3/>", "<a \xff=''/>",
 			"<stream:1/>", "<a stream:='x'/>", "<a =''/>", "<a b/>", "<a b c='d'/>", "<a b=c/>", "<a b='c\"/>", "<a b='c'd='e'/>", "<a'b'/>", "<a / >", "<a b='<'/>",
 			"<a b='1' b='2'/>", "<a xmlns='x' xmlns='y'/>", "<a xmlns:p='x' xmlns:p='x'/>", "<a xmlns:p='x' xmlns:q='x' p:b='' q:b=''/>", "<a xml:lang='' xml:lang=''/>",
 			"<xmlns:a/>", "<a xmlns:xmlns='x'/>", "<a xmlns:p='http://www.w3.org/2000/xmlns/'/>", "<a xmlns='http://www.w3.org/2000/xmlns/'/>",
