@@ -17,6 +17,14 @@ class Jabber::Connection::SSLSocketUTF8
   def readline(*) = super.force_encoding(Encoding::UTF_8)
 end
 
+# The parser of the stream before TLS must have ended when the handshake begins: it takes what was meant for that.
+class Jabber::Stream
+  def stop
+    @parser_thread.kill.join
+    @parser = nil
+  end
+end
+
 # The lines of one program come from several threads.
 REPORTS = Mutex.new
 
