@@ -50,10 +50,11 @@ func diff(ctx context.Context, args []string, std stdio) error {
 		return usagef("diff", "--from %s: a position is of one server: want a time, or how long ago, such as 15m", *from)
 	}
 	c := &comparison{
-		m: newMatcher(*grace, maxWaiting, *wiki), during: *during, since: start.since, json: format.value == "json",
+		m: newMatcher(*grace, maxWaiting, *wiki), during: *during, json: format.value == "json",
 		out: std.out, err: std.err, painter: painter{wantsColour(std.out), time.Now}, news: make(chan news),
 		notices: &printer{err: std.err, lost: map[string]bool{}},
 	}
+	c.m.since = start.since
 	for i, operand := range operands {
 		o, err := newOpener("diff", &srv, start, func(n client.Notice) { c.tell(news{side: side(i), notice: &n}) })
 		if err != nil {
@@ -75,7 +76,6 @@ type comparison struct {
 	streams [2]stream
 	irc     bool          // one of them is IRC, which has no categorize
 	during  time.Duration // 0: until interrupted
-	since   time.Time     // zero: now
 	json    bool
 	out     io.Writer
 	err     io.Writer
@@ -189,10 +189,7 @@ func (c *comparison) take(n news, now time.Time) (begins bool, err error) {
 			c.m.disconnected(n.side)
 			return false, nil
 		}
-		if begins = c.m.connected(n.side, now); begins && !c.since.IsZero() {
-			c.m.start = c.since
-		}
-		return begins, nil
+		return c.m.connected(n.side, now), nil
 	case isGap:
 		c.m.gap(n.side, now)
 		fmt.Fprintf(c.err, "tidings: gap in %s: the events after %s are not all kept any more; what is missing of them is not judged\n", n.side, gap.Asked)
@@ -210,7 +207,7 @@ func (c *comparison) take(n news, now time.Time) (begins bool, err error) {
 		return false, nil
 	}
 	made := time.Time{}
-	if !c.since.IsZero() {
+	if !c.m.since.IsZero() {
 		made = t.made
 	}
 	if f, found := c.m.add(n.side, t, made, now); found {

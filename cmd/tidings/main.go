@@ -44,6 +44,7 @@ var commands = []command{
 	{"topics", topicsUsage, topics},
 	{"status", statusUsage, status},
 	{"token", tokenUsage, token},
+	{"user", userUsage, user},
 	{"config", configUsage, configCommand},
 	{"version", versionUsage, version},
 }

@@ -20,6 +20,7 @@ type matcher struct {
 	wiki  string // the only one to compare, by its id or its host; empty for all
 
 	start   time.Time // of the comparison; zero before both are there
+	since   time.Time // what was made from then on is compared, whenever it comes; zero: from start on
 	end     time.Time // zero before it
 	sides   [2]oneSide
 	waiting int // of both
@@ -164,7 +165,11 @@ func (m *matcher) add(s side, t thing, made, now time.Time) (f finding, found bo
 		}
 		return m.match(first, w)
 	}
-	w.soft = m.start.IsZero() || w.moment.Before(m.start.Add(m.grace)) || !m.end.IsZero() || now.Before(me.judged)
+	from := m.since
+	if from.IsZero() {
+		from = m.start
+	}
+	w.soft = from.IsZero() || w.moment.Before(from.Add(m.grace)) || !m.end.IsZero() || now.Before(me.judged)
 	for _, k := range w.keys {
 		me.index[k] = append(me.index[k], w)
 	}

@@ -108,7 +108,8 @@ func TestCompare(t *testing.T) {
 		a, b string
 		wiki string
 		irc  bool
-		out  string // without the summary's numbers about lags
+		from time.Duration // in the past
+		out  string        // without the summary's numbers about lags
 		fail string
 	}{
 		"the same": {a: "0s up, 20s 1, 30s 2", b: "1s up, 21s 1, 33s 2", out: "matched 2, only in A 0, only in B 0; B was behind 2 times, by 2s on average and 3s at most"},
@@ -124,26 +125,31 @@ func TestCompare(t *testing.T) {
 		"what comes behind the end":               {a: "0s up, 59s 1, 61s 2", b: "0s up, 62s 1", out: "matched 1, only in A 0, only in B 0; L; not judged 1"},
 		"before both are there":                   {a: "0s up, 1s 1", b: "5s up", out: "matched 0, only in A 0, only in B 0; not judged 1"},
 		"what may have been before the beginning": {a: "0s up", b: "5s up, 14s 1", out: "matched 0, only in A 0, only in B 0; not judged 1"},
-		"one is away and resumes":                 {a: "0s up, 20s 1, 21s 2", b: "0s up, 19s down, 50s up, 51s 1, 52s 2", out: "matched 2, only in A 0, only in B 0"},
-		"one is away and does not resume":         {a: "0s up, 20s 1, 55s 2", b: "0s up, 19s down, 30s up, 30s lost, 55s 2", out: "matched 1, only in A 0, only in B 0; L; B had 1 gaps; not judged 1"},
-		"a gap":                                   {a: "0s up, 20s 1, 30s gap", b: "0s up, 29s 2, 36s 3", out: "matched 0, only in A 1", fail: "1 only in A"},
-		"away until the end":                      {a: "0s up, 20s 1", b: "0s up, 19s down", out: "matched 0, only in A 0, only in B 0; not judged 1"},
-		"repeats":                                 {a: "0s up, 20s 1, 21s 1, 30s 1", b: "0s up, 20s 1", out: "matched 1, only in A 0, only in B 0; L; A repeated 2"},
-		"IRC tells no rcid":                       {a: "0s up, 20s 1, 20s 2, 20s categorize", b: "0s up, 21s irc 2, 21s irc 1", irc: true, out: "matched 2, only in A 0, only in B 0; L; skipped 1"},
-		"IRC lacks one":                           {a: "0s up, 20s 1, 20s 2", b: "0s up, 21s irc 2", irc: true, fail: "1 only in A", out: "only in A  X en.wikipedia.org edit [[One]] Ann rcid=1 revision=11\nmatched 1, only in A 1, only in B 0; L"},
-		"log entries on IRC":                      {a: "0s up, 20s log 7, 21s log 8", b: "0s up, 22s irc log, 22s irc log", irc: true, out: "matched 2, only in A 0, only in B 0; L"},
-		"log entries by their ids":                {a: "0s up, 20s log 7", b: "0s up, 20s log 8", fail: "1 only in A, 1 only in B", out: "matched 0, only in A 1, only in B 1"},
-		"only one wiki":                           {a: "0s up, 20s 1, 20s german, 20s text", b: "0s up, 20s irc 1", wiki: "enwiki", out: "matched 1, only in A 0, only in B 0; L; skipped 2"},
-		"a wiki by another name":                  {a: "0s up, 20s german, 21s 1", b: "0s up, 20s 2, 20s 1", wiki: "en.wikipedia.org", fail: "0 only in A, 1 only in B", out: "matched 1, only in A 0, only in B 1"},
-		"canaries":                                {a: "0s up, 20s canary", b: "0s up", out: "matched 0, only in A 0, only in B 0; skipped 1"},
-		"what is no change":                       {a: "0s up, 20s text, 20s json, 20s retract", b: "0s up, 20s retract, 20s same json", fail: "1 only in A", out: "only in A  hello\nmatched 2, only in A 1, only in B 0; L"},
-		"a refusal":                               {a: "0s up, 20s refused", b: "0s up", fail: "A: the server answered 403 Forbidden", out: "matched 0, only in A 0, only in B 0"},
+		"from the past": {a: "0s up, 1s 1, 2s 2", b: "5s up, 6s 1", from: time.Hour, fail: "1 only in A, 0 only in B, 0 late",
+			out: "only in A  X en.wikipedia.org edit [[Two]] Ann rcid=2 revision=12\nmatched 1, only in A 1, only in B 0"},
+		"one is away and resumes":         {a: "0s up, 20s 1, 21s 2", b: "0s up, 19s down, 50s up, 51s 1, 52s 2", out: "matched 2, only in A 0, only in B 0"},
+		"one is away and does not resume": {a: "0s up, 20s 1, 55s 2", b: "0s up, 19s down, 30s up, 30s lost, 55s 2", out: "matched 1, only in A 0, only in B 0; L; B had 1 gaps; not judged 1"},
+		"a gap":                           {a: "0s up, 20s 1, 30s gap", b: "0s up, 29s 2, 36s 3", out: "matched 0, only in A 1", fail: "1 only in A"},
+		"away until the end":              {a: "0s up, 20s 1", b: "0s up, 19s down", out: "matched 0, only in A 0, only in B 0; not judged 1"},
+		"repeats":                         {a: "0s up, 20s 1, 21s 1, 30s 1", b: "0s up, 20s 1", out: "matched 1, only in A 0, only in B 0; L; A repeated 2"},
+		"IRC tells no rcid":               {a: "0s up, 20s 1, 20s 2, 20s categorize", b: "0s up, 21s irc 2, 21s irc 1", irc: true, out: "matched 2, only in A 0, only in B 0; L; skipped 1"},
+		"IRC lacks one":                   {a: "0s up, 20s 1, 20s 2", b: "0s up, 21s irc 2", irc: true, fail: "1 only in A", out: "only in A  X en.wikipedia.org edit [[One]] Ann rcid=1 revision=11\nmatched 1, only in A 1, only in B 0; L"},
+		"log entries on IRC":              {a: "0s up, 20s log 7, 21s log 8", b: "0s up, 22s irc log, 22s irc log", irc: true, out: "matched 2, only in A 0, only in B 0; L"},
+		"log entries by their ids":        {a: "0s up, 20s log 7", b: "0s up, 20s log 8", fail: "1 only in A, 1 only in B", out: "matched 0, only in A 1, only in B 1"},
+		"only one wiki":                   {a: "0s up, 20s 1, 20s german, 20s text", b: "0s up, 20s irc 1", wiki: "enwiki", out: "matched 1, only in A 0, only in B 0; L; skipped 2"},
+		"a wiki by another name":          {a: "0s up, 20s german, 21s 1", b: "0s up, 20s 2, 20s 1", wiki: "en.wikipedia.org", fail: "0 only in A, 1 only in B", out: "matched 1, only in A 0, only in B 1"},
+		"canaries":                        {a: "0s up, 20s canary", b: "0s up", out: "matched 0, only in A 0, only in B 0; skipped 1"},
+		"what is no change":               {a: "0s up, 20s text, 20s json, 20s retract", b: "0s up, 20s retract, 20s same json", fail: "1 only in A", out: "only in A  hello\nmatched 2, only in A 1, only in B 0; L"},
+		"a refusal":                       {a: "0s up, 20s refused", b: "0s up", fail: "A: the server answered 403 Forbidden", out: "matched 0, only in A 0, only in B 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var out, errs bytes.Buffer
 				c := &comparison{m: newMatcher(10*time.Second, 100, tc.wiki), irc: tc.irc, during: time.Minute, out: &out, err: &errs,
 					painter: painter{now: time.Now}, news: make(chan news), notices: &printer{err: &errs, lost: map[string]bool{}}}
+				if tc.from > 0 {
+					c.m.since = time.Now().Add(-tc.from)
+				}
 				c.streams = [2]stream{played(tc.a).open(t, c, 0), played(tc.b).open(t, c, 1)}
 				err := c.run(t.Context())
 				if tc.fail == "" && err != nil || tc.fail != "" && (err == nil || !strings.Contains(err.Error(), tc.fail)) {

@@ -55,7 +55,7 @@ func startServer(ts *testscript.TestScript, args []string) {
 		}
 	}
 	work := ts.Getenv("WORK")
-	cmd := exec.Command(path, append([]string{"serve", "--data", "tidings-data", "--http", "127.0.0.1:0", "--udp", "off", "--irc", "off"}, args...)...)
+	cmd := exec.Command(path, append([]string{"serve", "--data", "tidings-data", "--http", "127.0.0.1:0", "--udp", "off", "--irc", "off", "--xmpp", "off"}, args...)...)
 	cmd.Dir = work
 	cmd.Env = append(os.Environ(), "HOME="+work)
 	stderr, err := os.Create(filepath.Join(work, "server.log"))

@@ -32,6 +32,9 @@ func (s *server) routes() http.Handler {
 	for _, pattern := range []string{"GET /tokens", "POST /tokens", "GET /tokens/{id}", "DELETE /tokens/{id}"} {
 		mux.Handle(pattern, tokens)
 	}
+	accounts := &sourcehttp.UserServer{Users: users{s.accounts}, Policy: s.policy, Log: s.log}
+	mux.Handle("/users", accounts)
+	mux.Handle("/users/{name}", accounts)
 	mux.Handle("GET /problems/", problem.Handler())
 	mux.HandleFunc("GET /status", s.status)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { plain(w, http.StatusOK, "ok") })

@@ -41,7 +41,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := newFlags("serve")
 	file := fs.String("config", "", "")
 	var cfg config.Config
-	texts := map[string]*string{"data": &cfg.Data, "http": &cfg.HTTP.Addr, "udp": &cfg.UDP.Addr, "irc": &cfg.IRC.Addr,
+	texts := map[string]*string{"data": &cfg.Data, "http": &cfg.HTTP.Addr, "udp": &cfg.UDP.Addr, "irc": &cfg.IRC.Addr, "xmpp": &cfg.XMPP.Addr,
 		"domain": &cfg.Domain, "durability": &cfg.Durability, "log-level": &cfg.LogLevel}
 	for name := range texts {
 		fs.String(name, "", "")

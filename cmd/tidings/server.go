@@ -33,6 +33,7 @@ import (
 	sourcehttp "tidings/source/http"
 	"tidings/source/mediawiki"
 	"tidings/web"
+	"tidings/xmpp/account"
 )
 
 // server is every part of the program, wired. It is built from the log outwards and shut down with the data: sources,
@@ -43,19 +44,20 @@ type server struct {
 	drops *drops.Drops // connections refused
 	begun time.Time
 
-	journal journal.Journal
-	policy  *access.Policy
-	hub     *hub.Hub
-	edge    *edge.Edge
-	stream  *sse.Server
-	lists   *feeds.Server
-	web     *web.Server
-	rc      *v09.Server
-	sio     *v4.Server
-	publish *sourcehttp.Server
-	udp     *mediawiki.UDP
-	remote  remote
-	keys    *keys // nil without remote sources
+	journal  journal.Journal
+	policy   *access.Policy
+	accounts *account.Accounts
+	hub      *hub.Hub
+	edge     *edge.Edge
+	stream   *sse.Server
+	lists    *feeds.Server
+	web      *web.Server
+	rc       *v09.Server
+	sio      *v4.Server
+	publish  *sourcehttp.Server
+	udp      *mediawiki.UDP
+	remote   remote
+	keys     *keys // nil without remote sources
 
 	listener    *edge.Listener
 	http        *http.Server
@@ -88,10 +90,7 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 			}
 		}
 	}()
-	j, err := journal.OpenJetStream(ctx, journal.Options{
-		Dir: cfg.Data, URL: cfg.NATSURL, Replicas: cfg.Replicas, Durability: cfg.Durability,
-		SyncInterval: time.Duration(cfg.SyncInterval), DedupeWindow: time.Duration(cfg.DedupeWindow), MaxPayload: int(cfg.HTTP.MaxBody), Retention: retention(cfg), Log: log,
-	})
+	j, err := journal.OpenJetStream(ctx, journalOptions(cfg, log))
 	if _, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, withHint(err, "name a directory that this user may write to, with --data DIR or data in the configuration")
 	}
@@ -104,6 +103,10 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 		return nil, err
 	}
 	undo = append(undo, func() { s.policy.Close() })
+	if s.accounts, err = openAccounts(ctx, j, cfg, log); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { s.accounts.Close() })
 
 	s.hub = hub.New(j, s.policy, hub.Options{
 		Decode:   outlet.Decoder(cfg.Wikis),
@@ -314,7 +317,7 @@ func (s *server) close() error {
 	s.sio.Shutdown()
 	s.web.Close()
 	s.hub.Close()
-	errs = append(errs, s.policy.Close(), s.journal.Close())
+	errs = append(errs, s.accounts.Close(), s.policy.Close(), s.journal.Close())
 	s.drops.Flush()
 	return errors.Join(errs...)
 }

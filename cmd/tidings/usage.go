@@ -16,6 +16,7 @@ Commands:
   topics         list the topics
   status         show how the server is
   token          create, list and revoke tokens
+  user           add, change, remove and list XMPP accounts
   config check   check a configuration and print what it comes to
   version        print the version
   help COMMAND   explain a command
@@ -36,7 +37,8 @@ Flags:
   --http ADDR               listen here for HTTP (default 127.0.0.1:8080), or "off"
   --udp ADDR                listen here for MediaWiki's change feeds (default 127.0.0.1:4455), or "off"
   --irc ADDR                listen here for IRC clients (default 127.0.0.1:6667), or "off"
-  --domain NAME             the service's name (default localhost)
+  --xmpp ADDR               listen here for XMPP clients (default 127.0.0.1:5222), or "off"
+  --domain NAME             the service's name, as in XMPP addresses (default localhost)
   --demo                    make up changes, so that there is something to see
   --demo-rate N             as many a second
   --durability MODE         fsync: on disk before acknowledged (default); interval: some time later
@@ -190,6 +192,32 @@ Examples:
   tidings token create newsroom 'publish:/news/**'
   tidings token list
   tidings token revoke 3f9c
+`
+
+const userUsage = `Usage: tidings user add [FLAGS] NAME
+       tidings user passwd [FLAGS] NAME
+       tidings user del [FLAGS] NAME ...
+       tidings user list [FLAGS]
+
+Adds an account of the XMPP server, gives it another password, removes accounts, or lists them. NAME is the part of the address
+before the @. The password is typed at the terminal, or is the first line of stdin or of a file; the server keeps keys made from it
+and not the password. Changing it, or removing the account, ends its sessions.
+
+A running server is asked to do it. If none runs on this machine, it is done in the data directory.
+
+Flags:
+  --password-file FILE      of add and passwd: the password is the first line of FILE
+  --format table|json       of add and list (default table)
+  --server URL              default $TIDINGS_SERVER, else http://127.0.0.1:8080
+  --token TOKEN             an admin token (default $TIDINGS_TOKEN, else that of a server on this machine)
+  --data DIR                where that is: DIR/admin.token (default tidings-data, or that of the configuration)
+  --config FILE             the configuration of the server, where it is not running
+
+Examples:
+  tidings user add alice
+  head -c 18 /dev/urandom | base64 | tee alice.password | tidings user add alice
+  tidings user passwd --password-file alice.password alice
+  tidings user del alice bob
 `
 
 const configUsage = `Usage: tidings config check [FILE]
