@@ -3,7 +3,6 @@ package edge
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Conn is one connection that the edge owns. Its exported methods may be called from any goroutine; they take effect in
@@ -144,7 +143,8 @@ func (c *Conn) Close(reason string, goodbye []byte) {
 // counted unless such a write fails first.
 func (c *Conn) Abort(reason string) {
 	if c.gc != nil {
-		c.gc.nc.SetDeadline(time.Unix(1, 0))
+		c.gc.abort(reason)
+		return
 	}
 	c.do(func() { c.finish(reason) })
 }

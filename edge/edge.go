@@ -227,7 +227,7 @@ func (e *Edge) Shutdown(ctx context.Context) error {
 		e.drained.Wait()
 	}
 	for c := range e.gconns {
-		c.gc.abort()
+		c.gc.abort(ReasonShutdown)
 	}
 	e.mu.Unlock()
 	stop()

@@ -1,9 +1,11 @@
 package edge
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +21,8 @@ type goConn struct {
 	woken map[*Attachment]struct{}
 	ended bool
 	bell  chan struct{} // of one
+
+	aborted atomic.Bool
 }
 
 func (e *Edge) adoptGo(c *Conn, nc net.Conn, input []byte) error {
@@ -58,10 +62,11 @@ func (g *goConn) ring() {
 	}
 }
 
-// abort ends a write or a read that waits.
-func (g *goConn) abort() {
+// abort ends a write or a read that waits, and closes.
+func (g *goConn) abort(reason string) {
+	g.aborted.Store(true)
 	g.nc.SetDeadline(time.Unix(1, 0))
-	g.post(func() { g.c.finish(ReasonShutdown) })
+	g.post(func() { g.c.finish(reason) })
 }
 
 func (g *goConn) reading() {
@@ -126,6 +131,9 @@ func (g *goConn) seconds() int64 { return int64(time.Since(g.start) / time.Secon
 
 func (g *goConn) write(p []byte) int {
 	g.nc.SetWriteDeadline(time.Now().Add(g.c.edge.opt.WriteTimeout))
+	if g.aborted.Load() { // it may have set its deadline before this one was set
+		g.nc.SetDeadline(time.Unix(1, 0))
+	}
 	n, err := g.nc.Write(p)
 	g.c.lastWrite = g.seconds()
 	g.c.edge.writes.Add(1)
@@ -148,7 +156,11 @@ func (g *goConn) fetch(a *Attachment) {
 }
 
 func (g *goConn) close() {
-	g.nc.Close()
+	if tc, ok := g.nc.(*tls.Conn); ok && g.aborted.Load() {
+		tc.NetConn().Close() // TLS would wait for its own goodbye to be taken
+	} else {
+		g.nc.Close()
+	}
 	e := g.c.edge
 	e.mu.Lock()
 	delete(e.gconns, g.c)

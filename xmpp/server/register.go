@@ -11,8 +11,12 @@ import (
 	"tidings/xmpp/stream"
 )
 
-// patience is how long a connection that has to give way is waited for, before it is closed without a word.
-const patience = 3 * time.Second
+// How long a connection that has to give way is waited for, before it is closed without a word. One whose session is resumed
+// elsewhere is most likely dead.
+const (
+	patienceBind   = 2 * time.Second
+	patienceResume = 300 * time.Millisecond
+)
 
 // bind makes a session with the resource, which may be empty, for who has authenticated. A session that has the resource is
 // ended and waited for, so that services have seen it go when they see the new one (RFC 6120 section 7.7.2.2). It may block.
@@ -35,7 +39,7 @@ func (s *Server) bind(ctx context.Context, who sasl.Identity, bare jid.JID, reso
 			return x, nil
 		}
 		old.Close(ReasonConflict, stream.NewError("conflict", "another connection has bound the resource"))
-		if err := old.gone(ctx, ReasonConflict, func() bool { return old.over }); err != nil {
+		if err := old.gone(ctx, patienceBind, ReasonConflict, func() bool { return old.over }); err != nil {
 			return nil, stanza.Conflict("the resource is in use")
 		}
 	}
@@ -132,7 +136,7 @@ func (s *Server) claim(ctx context.Context, who sasl.Identity, previd string) (x
 	if l != nil {
 		l.conn.Close(ReasonResumed, l.goodbye(stream.NewError("conflict", "the session is resumed by another connection")))
 	}
-	if err := x.gone(ctx, ReasonResumed, func() bool { return x.state == waiting || x.state == ended }); err != nil {
+	if err := x.gone(ctx, patienceResume, ReasonResumed, func() bool { return x.state == waiting || x.state == ended }); err != nil {
 		return nil, 0, false, err
 	}
 	x.mu.Lock()
@@ -150,7 +154,7 @@ func (s *Server) claim(ctx context.Context, who sasl.Identity, previd string) (x
 }
 
 // gone waits until what it asks for, with mu held, is so; after a while it closes the session's connection without a word.
-func (x *Session) gone(ctx context.Context, reason string, so func() bool) error {
+func (x *Session) gone(ctx context.Context, patience time.Duration, reason string, so func() bool) error {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {

@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"sync"
@@ -54,6 +55,8 @@ type world struct {
 	addrs  map[TLSMode]string
 	client *tls.Config
 	pulse  *pulse
+	pulses []*pulse
+	http   *httptest.Server
 }
 
 // start runs a server until the test ends.
@@ -73,10 +76,7 @@ func start(t testing.TB, change func(o *Options)) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, s: s, e: e, addrs: map[TLSMode]string{}, client: client}
-	w.pulse = newPulse(e)
-	if err := s.Handle("pulse.localhost", w.pulse); err != nil {
-		t.Fatal(err)
-	}
+	w.pulse = w.service("pulse.localhost")
 	var serving sync.WaitGroup
 	for _, mode := range []TLSMode{NoTLS, StartTLS, DirectTLS} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -90,7 +90,9 @@ func start(t testing.TB, change func(o *Options)) *world {
 			}
 		})
 	}
+	w.http = httptest.NewServer(w.mux())
 	t.Cleanup(func() {
+		w.http.Close()
 		s.Close()
 		serving.Wait()
 		ctx, cancel := context.WithCancel(context.Background())
@@ -99,9 +101,21 @@ func start(t testing.TB, change func(o *Options)) *world {
 		if st := s.Stats(); st.Sessions != 0 || st.Waiting != 0 || st.Flows != 0 || st.Handshakes != 0 || st.WebSocket != 0 || st.TLS != 0 || st.Resumable != 0 {
 			t.Errorf("left behind: %+v", st)
 		}
-		w.pulse.empty(t)
+		for _, p := range w.pulses {
+			p.empty(t)
+		}
 	})
 	return w
+}
+
+// service adds one.
+func (w *world) service(domain string) *pulse {
+	p := &pulse{e: w.e, g: w.e.NewGroup(), name: domain, peers: map[service.Peer]service.Handle{}}
+	if err := w.s.Handle(domain, p); err != nil {
+		w.t.Fatal(err)
+	}
+	w.pulses = append(w.pulses, p)
+	return p
 }
 
 func certificate(t testing.TB) (server, client *tls.Config) {
@@ -129,6 +143,9 @@ type client struct {
 
 func (w *world) dial(mode TLSMode) *client {
 	w.t.Helper()
+	if mode == webSocketMode {
+		return w.dialWebSocket()
+	}
 	nc, err := net.Dial("tcp", w.addrs[mode])
 	if err != nil {
 		w.t.Fatal(err)
@@ -274,8 +291,9 @@ func (w *world) visit() (c *client, full string) {
 
 // pulse is a service with one flow, of numbered messages. A message to it does something: see Stanza.
 type pulse struct {
-	e *edge.Edge
-	g *edge.Group
+	e    *edge.Edge
+	g    *edge.Group
+	name string // its domain
 
 	mu    sync.Mutex
 	ends  []int // of messages in bytes
@@ -284,10 +302,6 @@ type pulse struct {
 	open  int // sources
 	peers map[service.Peer]service.Handle
 	gone  int
-}
-
-func newPulse(e *edge.Edge) *pulse {
-	return &pulse{e: e, g: e.NewGroup(), peers: map[service.Peer]service.Handle{}}
 }
 
 func (p *pulse) empty(t testing.TB) {
@@ -302,11 +316,18 @@ func (p *pulse) empty(t testing.TB) {
 func (p *pulse) beat(n int) {
 	p.mu.Lock()
 	for range n {
-		p.all = fmt.Appendf(p.all, "\x00 from='pulse.localhost'><body>%d</body></message>", len(p.ends)+1)
+		p.all = fmt.Appendf(p.all, "\x00 from='%s'><body>%d</body></message>", p.name, len(p.ends)+1)
 		p.ends = append(p.ends, len(p.all))
 	}
 	p.mu.Unlock()
 	p.g.Wake()
+}
+
+// keep has messages up to n fetched.
+func (p *pulse) keep(n int) {
+	p.mu.Lock()
+	p.kept = max(n, 0)
+	p.mu.Unlock()
 }
 
 func (p *pulse) Stanza(peer service.Peer, st *stanza.Stanza) {

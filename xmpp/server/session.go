@@ -28,7 +28,6 @@ type Session struct {
 	jid       jid.JID
 	account   string
 	anonymous bool
-	head      []byte // what service.To stands for, up to the address
 
 	csi    atomic.Bool // the client has said that nobody is looking
 	unsure atomic.Bool // something is not acknowledged
