@@ -72,6 +72,11 @@ func line(r *bufio.Reader) (string, error) {
 	return strings.TrimSuffix(s, "\r\n"), err
 }
 
+func octet(r *bufio.Reader) (string, error) {
+	b, err := r.ReadByte()
+	return string(b), err
+}
+
 // play serves one connection by a script and closes it when the client does, or at once after hangUp.
 func play(t *testing.T, script []step) netip.AddrPort {
 	t.Helper()
@@ -203,6 +208,7 @@ func TestKeepAlive(t *testing.T) {
 		{"socket.io 0.9", "-proto sio09 -topic x", "81 2::", frame},
 		{"socket.io 4", "-proto sio4 -topic x", "81 3", frame},
 		{"irc", "-proto irc -topic x", "PING bench", line},
+		{"xmpp", "-proto xmpp -topic x", " ", octet},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

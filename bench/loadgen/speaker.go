@@ -27,6 +27,9 @@ type speaker struct {
 
 func newSpeaker(o *options) (publisher, error) {
 	addr, err1 := netip.ParseAddrPort(o.pubTo)
+	if err1 != nil {
+		err1 = fmt.Errorf("-pubto %q: %w", o.pubTo, err1)
+	}
 	l, err2 := newLogin(o.pubJID, o.pubPassword, false)
 	where, err3 := newPlace(o)
 	if err := errors.Join(err1, err2, err3); err != nil {
@@ -102,7 +105,7 @@ func (s *speaker) listen() {
 		if !ended && st.Type == "error" {
 			err = refusal(st.Inner)
 		}
-		if err != nil && !s.leaving.Load() {
+		if err != nil && !(ended && s.leaving.Load()) {
 			s.refused.CompareAndSwap(nil, &err)
 		}
 		if ended {

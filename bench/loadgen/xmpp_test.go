@@ -1,0 +1,392 @@
+//go:build linux
+
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/xdg-go/scram"
+)
+
+// A fakeXMPP is a server with rooms and nodes, of which those named closed let nobody in and those named mute take no
+// message. It has the account ann with the password secret.
+type fakeXMPP struct {
+	net.Listener
+	features string // before the login
+	certs    []tls.Certificate
+	accounts *scram.Server
+
+	mu   sync.Mutex
+	next int
+	in   map[string][]*fakeSession // by room or node
+}
+
+type fakeSession struct {
+	*fakeXMPP
+	conn  net.Conn
+	jid   string
+	write sync.Mutex
+}
+
+const (
+	anonymousOnly = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>ANONYMOUS</mechanism></mechanisms>"
+	allMechanisms = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>" +
+		"<mechanism>PLAIN</mechanism><mechanism>SCRAM-SHA-1</mechanism><mechanism>ANONYMOUS</mechanism></mechanisms>"
+	plainOnly = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>"
+)
+
+func startFakeXMPP(t *testing.T, features string) *fakeXMPP {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{}, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := scram.SHA1.NewClient("ann", "secret", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt", Iters: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts, err := scram.SHA1.NewServer(func(user string) (scram.StoredCredentials, error) {
+		if user != "ann" {
+			return scram.StoredCredentials{}, errors.New("no such user")
+		}
+		return stored, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fakeXMPP{Listener: ln, features: features, accounts: accounts, in: map[string][]*fakeSession{},
+		certs: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := f.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				s := &fakeSession{fakeXMPP: f, conn: conn}
+				defer conn.Close()
+				s.run()
+			})
+		}
+	})
+	t.Cleanup(func() { ln.Close(); all.Wait() })
+	return f
+}
+
+func (s *fakeSession) say(format string, args ...any) {
+	s.write.Lock()
+	defer s.write.Unlock()
+	fmt.Fprintf(s.conn, format, args...)
+}
+
+// An uttered is one element that a client sends.
+type uttered struct {
+	XMLName   xml.Name
+	Type      string `xml:"type,attr"`
+	ID        string `xml:"id,attr"`
+	To        string `xml:"to,attr"`
+	Mechanism string `xml:"mechanism,attr"`
+	Text      string `xml:",chardata"`
+	Inner     string `xml:",innerxml"`
+	Body      string `xml:"body"`
+	Node      struct {
+		Name string `xml:"node,attr"`
+		JID  string `xml:"jid,attr"`
+	} `xml:"pubsub>subscribe"`
+	Publish struct {
+		Name string `xml:"node,attr"`
+		Item struct {
+			Inner string `xml:",innerxml"`
+		} `xml:"item"`
+	} `xml:"pubsub>publish"`
+}
+
+// run serves one connection until the client's stream ends.
+func (s *fakeSession) run() {
+	features := s.features
+	for { // one turn for each stream
+		in := xml.NewDecoder(s.conn)
+		for {
+			t, err := in.Token()
+			if err != nil {
+				return
+			}
+			if _, ok := t.(xml.StartElement); ok {
+				break
+			}
+		}
+		s.say("<?xml version='1.0'?><stream:stream from='x' id='1' version='1.0' xmlns='jabber:client' "+
+			"xmlns:stream='http://etherx.jabber.org/streams'><stream:features>%s</stream:features>", features)
+		if features = s.stream(in); features == "" {
+			return
+		}
+	}
+}
+
+// stream serves one stream and returns the features of the next, or "" if it was the last.
+func (s *fakeSession) stream(in *xml.Decoder) string {
+	const bind = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
+	for {
+		t, err := in.Token()
+		if err != nil {
+			return ""
+		}
+		if _, ok := t.(xml.EndElement); ok {
+			s.say("</stream:stream>")
+			return ""
+		}
+		start, ok := t.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		var u uttered
+		if err := in.DecodeElement(&u, &start); err != nil {
+			return ""
+		}
+		switch u.XMLName.Local {
+		case "starttls":
+			s.say("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+			s.conn = tls.Server(s.conn, &tls.Config{Certificates: s.certs})
+			return anonymousOnly
+		case "auth":
+			if !s.authenticate(in, &u) {
+				s.say("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>")
+				continue
+			}
+			return bind
+		default:
+			s.stanza(&u)
+		}
+	}
+}
+
+// authenticate answers with the success too.
+func (s *fakeSession) authenticate(in *xml.Decoder, u *uttered) bool {
+	const success = "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>%s</success>"
+	b, err := base64.StdEncoding.DecodeString(u.Text)
+	if err != nil {
+		return false
+	}
+	switch u.Mechanism {
+	case "PLAIN":
+		if string(b) != "\x00ann\x00secret" {
+			return false
+		}
+	case "SCRAM-SHA-1":
+		c := s.accounts.NewConversation()
+		challenge, err := c.Step(string(b))
+		if err != nil {
+			return false
+		}
+		s.say("<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>%s</challenge>", base64.StdEncoding.EncodeToString([]byte(challenge)))
+		var answer uttered
+		if in.Decode(&answer) != nil {
+			return false
+		}
+		if b, err = base64.StdEncoding.DecodeString(answer.Text); err != nil {
+			return false
+		}
+		last, err := c.Step(string(b))
+		if err != nil {
+			return false
+		}
+		s.say(success, base64.StdEncoding.EncodeToString([]byte(last)))
+		return true
+	}
+	s.say(success, "")
+	return true
+}
+
+func (s *fakeSession) stanza(u *uttered) {
+	const failed = "<%s type='error' id='%s' from='%s'><error type='cancel'><%s xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></%[1]s>"
+	name := u.XMLName.Local
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case name == "presence" && u.To == "":
+		s.say("<presence from='%s'/>", s.jid)
+	case strings.HasPrefix(u.To, "closed") || strings.HasPrefix(u.Node.Name, "closed"):
+		s.say(failed, name, u.ID, u.To, "forbidden")
+	case name == "presence":
+		room, _, _ := strings.Cut(u.To, "/")
+		s.in[room] = append(s.in[room], s)
+		s.say("<presence from='%s'><x xmlns='http://jabber.org/protocol/muc#user'><status code='110'/></x></presence>"+
+			"<message type='groupchat' from='%s'><subject/></message>", u.To, room)
+	case strings.HasPrefix(u.To, "mute") || strings.HasPrefix(u.Publish.Name, "mute"):
+		s.say(failed, name, u.ID, u.To, "not-allowed")
+	case name == "message":
+		for _, other := range s.in[u.To] {
+			other.say("<message type='groupchat' from='%s/speaker' to='%s'><body>%s</body></message>", u.To, other.jid, u.Body)
+		}
+	case strings.Contains(u.Inner, "<bind"):
+		s.next++
+		s.jid = fmt.Sprintf("u@localhost/%d", s.next)
+		s.say("<iq type='result' id='%s'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>%s</jid></bind></iq>", u.ID, s.jid)
+	case strings.Contains(u.Inner, "<create"):
+		if s.in["created"] != nil {
+			s.say(failed, name, u.ID, u.To, "conflict")
+			return
+		}
+		s.in["created"] = []*fakeSession{}
+		s.say("<iq type='result' id='%s'/>", u.ID)
+	case u.Node.Name != "" && u.Node.JID == s.jid:
+		s.in[u.Node.Name] = append(s.in[u.Node.Name], s)
+		s.say("<iq type='result' id='%s'/>", u.ID)
+	case u.Publish.Name != "":
+		for _, other := range s.in[u.Publish.Name] {
+			other.say("<message from='%s' to='%s'><event><items><item>%s</item></items></event></message>", u.To, other.jid, u.Publish.Item.Inner)
+		}
+		s.say("<iq type='result' id='%s'/>", u.ID)
+	default:
+		s.say(failed, name, u.ID, u.To, "bad-request")
+	}
+}
+
+// options parses flags for the server; the speaker is ann.
+func (f *fakeXMPP) options(t *testing.T, flags string) *options {
+	t.Helper()
+	addr := f.Addr().String()
+	o, err := parseTest(append(strings.Fields("-proto xmpp -addr "+addr+" -pub xmpp -pubto "+addr+
+		" -pubjid ann@localhost -pubpassword secret -settle 0 -patience 1s"), strings.Fields(flags)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestXMPP(t *testing.T) {
+	tests := []struct{ name, features, flags string }{
+		{"room", allMechanisms, "-topic r{n}@conference -window 1"},
+		{"rooms", allMechanisms, "-topic r{n}@conference -topics 3 -window 8"},
+		{"room over TLS", allMechanisms, "-topic r@conference -window 8 -tls -size 3000"},
+		{"node", allMechanisms, "-topic pubsub -node n{n} -topics 2 -window 8"},
+		{"node over TLS", allMechanisms, "-topic pubsub -node n -window 1 -tls"},
+		{"accounts", allMechanisms, "-topic r@conference -jid ann@localhost -password secret"},
+		{"accounts with PLAIN", plainOnly, "-topic r@conference -jid ann@localhost -password secret"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := startFakeXMPP(t, tt.features)
+			for range 2 { // the nodes are there the second time
+				o := f.options(t, tt.flags+" -conns 12 -events 50 -patience 30s")
+				r, err := deliver(o)
+				if err != nil || !r.Complete() || r.Expected != int64(50*12/o.topics) || r.WireBytes < o.size+60 {
+					t.Fatalf("%+v, %v", r, err)
+				}
+			}
+		})
+	}
+}
+
+func TestXMPPRefused(t *testing.T) {
+	tests := []struct{ name, features, flags, want string }{
+		{"room", allMechanisms, "-topic closed@conference", "forbidden"},
+		{"node", allMechanisms, "-topic pubsub -node closed", "forbidden"},
+		{"message", allMechanisms, "-topic mute@conference", "not-allowed"},
+		{"item", allMechanisms, "-topic pubsub -node mute", "not-allowed"},
+		{"password", allMechanisms, "-topic r@conference -pubpassword wrong", "not-authorized"},
+		{"password with PLAIN", plainOnly, "-topic r@conference -jid ann@localhost -password wrong", "not-authorized"},
+		{"anonymous", plainOnly, "-topic r@conference", "does not offer ANONYMOUS but PLAIN"},
+		{"TLS", anonymousOnly, "-topic r@conference -tls", "does not offer STARTTLS"},
+		{"no topic", allMechanisms, "", "-topic is missing"},
+		{"no domain", allMechanisms, "-topic r@conference -jid ann@", "no user@domain"},
+		{"publisher's address", allMechanisms, "-topic r@conference -pubto nowhere", "nowhere"},
+		{"publisher's account", allMechanisms, "-topic r@conference -pubjid ann@", "no user@domain"},
+		{"publisher's port", allMechanisms, "-topic r@conference -pubto 127.0.0.1:1", "refused"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := startFakeXMPP(t, tt.features)
+			if r, err := deliver(f.options(t, tt.flags+" -conns 2 -events 3")); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%+v, error %v; want %q", r, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestXMPPMemory(t *testing.T) {
+	f := startFakeXMPP(t, allMechanisms)
+	r, err := memory(f.options(t, fmt.Sprintf("-topic r@conference -tls -memory 3,8 -pid %d", os.Getpid())))
+	if err != nil || len(r.ConnectSteps) != 2 || r.ConnectSteps[0]+r.ConnectSteps[1] > r.ConnectS+0.001 || len(f.in["r@conference"]) != 8 {
+		t.Errorf("%+v, %v, %d in the room", r, err, len(f.in["r@conference"]))
+	}
+}
+
+// A server that ends the speaker's stream in the middle is found.
+func TestSpeakerIsThrownOut(t *testing.T) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	f := &fakeXMPP{Listener: ln, features: plainOnly, in: map[string][]*fakeSession{}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn, err := f.Accept()
+		if err != nil {
+			return
+		}
+		s := &fakeSession{fakeXMPP: f, conn: cut{conn, "<body>"}}
+		s.run()
+		conn.Close()
+	}()
+	o := f.options(t, "-topic r@conference -conns 0 -events 1")
+	p, err := newPublisher(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.publish(0, 0, []byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	<-p.(*speaker).heard
+	if err := p.publish(0, 1, []byte("text")); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("a publish into the closed stream: error %v", err)
+	}
+	if err := p.Close(); err == nil {
+		t.Error("the end of the stream went unnoticed")
+	}
+}
+
+// A cut connection ends when the client has sent a text.
+type cut struct {
+	net.Conn
+	at string
+}
+
+func (c cut) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if strings.Contains(string(b[:n]), c.at) {
+		return 0, io.EOF
+	}
+	return n, err
+}
