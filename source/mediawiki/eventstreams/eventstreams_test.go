@@ -18,71 +18,17 @@ import (
 
 	"tidings"
 	"tidings/recentchange"
+	"tidings/source/mediawiki/intake/intaketest"
 )
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
-
-// journal is one that never recognises a repeat: a source has to. While dying, an Append stores a part of its batch, no
-// mark, and fails, as if the process were killed in it.
-type journal struct {
-	mu     sync.Mutex
-	events []tidings.Event
-	mark   string
-	dying  bool
-}
-
-func (j *journal) Append(ctx context.Context, events ...tidings.Event) ([]tidings.Appended, error) {
-	j.mu.Lock()
-	if j.dying {
-		j.events = append(j.events, events[:len(events)/2]...)
-		j.mu.Unlock()
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	defer j.mu.Unlock()
-	j.events = append(j.events, events...)
-	for _, e := range events {
-		if e.Mark != "" {
-			j.mark = e.Mark
-		}
-	}
-	return make([]tidings.Appended, len(events)), nil
-}
-
-func (j *journal) set(dying bool) {
-	j.mu.Lock()
-	j.dying = dying
-	j.mu.Unlock()
-}
-
-func (j *journal) last() (string, func(string) bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	keys := map[string]bool{}
-	for _, e := range j.events[max(0, len(j.events)-1000):] {
-		keys[e.Key] = true
-	}
-	return j.mark, func(k string) bool { return keys[k] }
-}
-
-// on returns the events of the topic.
-func (j *journal) on(topic tidings.Topic) (all []tidings.Event) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, e := range j.events {
-		if e.Topic == topic {
-			all = append(all, e)
-		}
-	}
-	return all
-}
+var quiet = slog.New(slog.DiscardHandler)
 
 const changes = "/recentchange/x.example"
 
-func config(u http.RoundTripper, j *journal) Config {
+func config(u http.RoundTripper, j *intaketest.Journal) Config {
 	at, _ := url.Parse("https://stream.example.org/v2/stream/recentchange")
 	c := Config{URL: at, UserAgent: "tidings/test", Publisher: "upstream", Append: j.Append, HTTP: &http.Client{Transport: u}, Log: quiet}
-	c.Mark, c.Stored = j.last()
+	c.Mark, c.Stored = j.Last()
 	return c
 }
 
@@ -92,17 +38,7 @@ func run(t *testing.T, c Config) (s *Source, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var done sync.WaitGroup
-	done.Go(func() {
-		if err := s.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return s, func() {
-		cancel()
-		done.Wait()
-	}
+	return s, intaketest.Run(t, s)
 }
 
 // TestEachEventOnce reads a stream of two topics whose connections break anywhere, whose ids pass over messages of the
@@ -114,7 +50,7 @@ func TestEachEventOnce(t *testing.T) {
 				random := rand.New(rand.NewPCG(seed, 3))
 				u := newUpstream()
 				u.random = rand.New(rand.NewPCG(seed, 4))
-				j := &journal{}
+				j := &intaketest.Journal{}
 				c := config(u, j)
 				begin := time.Now()
 				c.Begin = begin
@@ -142,11 +78,11 @@ func TestEachEventOnce(t *testing.T) {
 					}
 					if random.IntN(4) == 0 {
 						if random.IntN(2) == 0 {
-							j.set(true)
+							j.Die(func(events int) int { return events / 2 })
 							time.Sleep(time.Duration(random.IntN(10)) * time.Second)
 						}
 						stop()
-						j.set(false)
+						j.Die(nil)
 						for range random.IntN(50) {
 							write()
 							time.Sleep(time.Duration(random.IntN(10)) * time.Second)
@@ -162,7 +98,7 @@ func TestEachEventOnce(t *testing.T) {
 				time.Sleep(10 * time.Minute)
 				stop()
 				times := map[string]int{}
-				for _, e := range j.on(changes) {
+				for _, e := range j.Events(changes) {
 					times[e.Key]++
 					if e.ContentType != recentchange.TypeEventStreams || e.Publisher != "upstream" {
 						t.Fatalf("%+v", e)
@@ -173,7 +109,7 @@ func TestEachEventOnce(t *testing.T) {
 						t.Errorf("change %d of %d came %d times", i, rcid, n)
 					}
 				}
-				if len(j.on(GapTopic)) > 0 {
+				if len(j.Events(GapTopic)) > 0 {
 					t.Error("there was no gap, and one is recorded")
 				}
 				t.Logf("%d changes, %d canaries, %d connections", rcid, canaries, len(u.requests))
@@ -240,7 +176,7 @@ func TestSilence(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				u := &scripted{upstream: newUpstream(), texts: []string{":ok\n\n", ":ok\n\n"}, every: ":\n\n", beat: tc.beat}
-				s, stop := run(t, config(u, &journal{}))
+				s, stop := run(t, config(u, &intaketest.Journal{}))
 				time.Sleep(30 * time.Minute)
 				got := s.Stats()
 				stop()
@@ -268,7 +204,8 @@ func TestGap(t *testing.T) {
 			":ok\n\nevent: gap\nid: [{\"topic\":\"5f3a9c01.mediawiki.recentchange\",\"partition\":0,\"offset\":900}]\ndata: {\"asked\":\"5f3a9c01-5\",\"oldest\":\"5f3a9c01-899\"}\n\n" +
 				"event: odd\ndata: x\n\ndata: {\n\ndata: {\"type\":\"edit\"}\n\nevent: error\ndata: {\"message\":\"bye\"}\n\n",
 		}}
-		j := &journal{mark: `1700000000000 [{"topic":"5f3a9c01.mediawiki.recentchange","partition":0,"offset":6}]`}
+		j := &intaketest.Journal{}
+		j.Begin(`1700000000000 [{"topic":"5f3a9c01.mediawiki.recentchange","partition":0,"offset":6}]`)
 		s, stop := run(t, config(u, j))
 		time.Sleep(5 * time.Minute)
 		got := s.Stats()
@@ -279,7 +216,7 @@ func TestGap(t *testing.T) {
 		if id := u.requests[1].Header.Get("Last-Event-ID"); id != `[{"topic":"5f3a9c01.mediawiki.recentchange","partition":0,"offset":900}]` {
 			t.Errorf("then asked for %s", id)
 		}
-		gaps := j.on(GapTopic)
+		gaps := j.Events(GapTopic)
 		if len(gaps) != 1 || got.Gaps != 1 || got.LastGap == nil || got.LastGap.Oldest != "5f3a9c01-899" {
 			t.Fatalf("%d gaps recorded, %+v", len(gaps), got)
 		}
@@ -307,7 +244,8 @@ func TestPlaceRefused(t *testing.T) {
 		u.change(eqiad, 1)
 		time.Sleep(time.Minute)
 		u.change(eqiad, 2)
-		j := &journal{mark: fmt.Sprintf(`%d [{"topic":"other","partition":0,"offset":6}]`, at.Add(time.Second).UnixMilli())}
+		j := &intaketest.Journal{}
+		j.Begin(fmt.Sprintf(`%d [{"topic":"other","partition":0,"offset":6}]`, at.Add(time.Second).UnixMilli()))
 		c := config(u, j)
 		c.Begin = at.Add(-time.Hour)
 		s, stop := run(t, c)
@@ -317,7 +255,7 @@ func TestPlaceRefused(t *testing.T) {
 		if since := u.requests[1].URL.Query().Get("since"); since != fmt.Sprint(at.Add(time.Second).UnixMilli()) {
 			t.Errorf("asked since %s", since)
 		}
-		if all := j.on(changes); len(all) != 1 || all[0].Key != "rc/xwiki/2" || len(j.on(GapTopic)) != 1 || got.Gaps != 1 {
+		if all := j.Events(changes); len(all) != 1 || all[0].Key != "rc/xwiki/2" || len(j.Events(GapTopic)) != 1 || got.Gaps != 1 {
 			t.Errorf("%v, %+v", all, got)
 		}
 	})
@@ -341,7 +279,7 @@ func TestBusy(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				u := newUpstream()
 				u.refuse = func(*http.Request) *http.Response { return tc.answer() }
-				c := config(u, &journal{})
+				c := config(u, &intaketest.Journal{})
 				c.Token = "secret"
 				s, stop := run(t, c)
 				time.Sleep(time.Hour)
@@ -365,7 +303,7 @@ func TestBusy(t *testing.T) {
 // TestJournalSlow asserts that a journal which is down costs nothing: the upstream waits.
 func TestJournalSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u, j := newUpstream(), &journal{}
+		u, j := newUpstream(), &intaketest.Journal{}
 		back := time.Now().Add(time.Hour)
 		c := config(u, j)
 		c.Append = func(ctx context.Context, events ...tidings.Event) ([]tidings.Appended, error) {
@@ -389,7 +327,7 @@ func TestJournalSlow(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		cancel()
 		done.Wait()
-		if n := len(j.on(changes)); n != 500 || len(s.Stats().Dropped) > 0 {
+		if n := len(j.Events(changes)); n != 500 || len(s.Stats().Dropped) > 0 {
 			t.Errorf("%d changes of 500, %+v", n, s.Stats())
 		}
 	})

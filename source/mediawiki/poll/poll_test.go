@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -20,62 +19,16 @@ import (
 
 	"tidings"
 	"tidings/recentchange"
+	"tidings/source/mediawiki/intake/intaketest"
 )
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
-// journal is one that never recognises a repeat: a source has to. While dying, an Append stores a part of its batch, no
-// mark and returns only when ctx ends, as if the process were killed in it.
-type journal struct {
-	mu     sync.Mutex
-	events []tidings.Event
-	mark   string
-	dying  int // how many events of the next Append are still stored; -1: all
-}
-
-func newJournal() *journal { return &journal{dying: -1} }
-
-func (j *journal) Append(ctx context.Context, events ...tidings.Event) ([]tidings.Appended, error) {
-	j.mu.Lock()
-	if j.dying >= 0 {
-		j.events = append(j.events, events[:min(j.dying, len(events))]...)
-		j.mu.Unlock()
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	defer j.mu.Unlock()
-	j.events = append(j.events, events...)
-	for _, e := range events {
-		if e.Mark != "" {
-			j.mark = e.Mark
-		}
-	}
-	return make([]tidings.Appended, len(events)), nil
-}
-
-func (j *journal) set(dying int) {
-	j.mu.Lock()
-	j.dying = dying
-	j.mu.Unlock()
-}
-
-// last returns the mark, and whether one of the last events has a key.
-func (j *journal) last() (string, func(string) bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	keys := map[string]bool{}
-	for _, e := range j.events[max(0, len(j.events)-2000):] {
-		keys[e.Key] = true
-	}
-	return j.mark, func(k string) bool { return keys[k] }
-}
-
-func (j *journal) ids(t *testing.T) []int64 {
+// rcids returns the rcids that have come.
+func rcids(t *testing.T, j *intaketest.Journal) []int64 {
 	t.Helper()
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	var ids []int64
-	for _, e := range j.events {
+	for _, e := range j.Events("") {
 		id, err := rcid(e.Payload)
 		if err != nil || e.Key != fmt.Sprintf("rc/xwiki/%d", id) || e.Topic != "/recentchange/wiki.example.org" || e.Publisher != "poll" {
 			t.Fatalf("%+v, %v", e, err)
@@ -85,13 +38,13 @@ func (j *journal) ids(t *testing.T) []int64 {
 	return ids
 }
 
-func config(f http.RoundTripper, j *journal) Config {
+func config(f http.RoundTripper, j *intaketest.Journal) Config {
 	u, _ := url.Parse("https://wiki.example.org/w/api.php")
 	c := Config{
 		API: u, UserAgent: "tidings/test (ops@example.org)", Interval: 10 * time.Second, Overlap: 30 * time.Second, Late: 5 * time.Minute, MaxLag: 5 * time.Second,
 		Publisher: "poll", Append: j.Append, HTTP: &http.Client{Transport: f}, Log: quiet,
 	}
-	c.Mark, c.Stored = j.last()
+	c.Mark, c.Stored = j.Last()
 	return c
 }
 
@@ -102,17 +55,7 @@ func run(t *testing.T, c Config) (p *Poller, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var done sync.WaitGroup
-	done.Go(func() {
-		if err := p.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return p, func() {
-		cancel()
-		done.Wait()
-	}
+	return p, intaketest.Run(t, p)
 }
 
 // TestEachChangeOnce lets a wiki do all that hurts pollers, restarts the poller at random points, some of them in the
@@ -177,7 +120,7 @@ func eachChangeOnce(t *testing.T, random *rand.Rand) {
 		}
 	}
 
-	j := newJournal()
+	j := &intaketest.Journal{}
 	c := config(f, j)
 	c.Begin = time.Now()
 	p, stop := run(t, c)
@@ -189,11 +132,12 @@ func eachChangeOnce(t *testing.T, random *rand.Rand) {
 		}
 		if chance(4) { // ends; in one of two times within an Append that stores a part
 			if chance(2) {
-				j.set(random.IntN(20))
+				kept := random.IntN(20)
+				j.Die(func(events int) int { return min(kept, events) })
 				time.Sleep(time.Duration(random.IntN(30)) * second)
 			}
 			stop()
-			j.set(-1)
+			j.Die(nil)
 			if chance(3) {
 				for range random.IntN(30) {
 					write()
@@ -209,7 +153,7 @@ func eachChangeOnce(t *testing.T, random *rand.Rand) {
 	time.Sleep(30 * time.Minute)
 	stop()
 
-	got := j.ids(t)
+	got := rcids(t, j)
 	var want []int64
 	for _, c := range f.changes {
 		want = append(want, c.id)
@@ -245,11 +189,11 @@ func TestFirstStart(t *testing.T) {
 		f := &fakeWiki{limit: 50, skew: -time.Hour}
 		now := time.Now().Add(f.skew)
 		f.add(change{1, now.Unix() - 100, now}, change{2, now.Unix() - 10, now})
-		j := newJournal()
+		j := &intaketest.Journal{}
 		_, stop := run(t, config(f, j))
 		time.Sleep(time.Minute)
 		stop()
-		if ids := j.ids(t); len(ids) != 0 {
+		if ids := rcids(t, j); len(ids) != 0 {
 			t.Errorf("the past came: %v", ids)
 		}
 		c := config(f, j)
@@ -257,7 +201,7 @@ func TestFirstStart(t *testing.T) {
 		_, stop = run(t, c)
 		time.Sleep(time.Minute)
 		stop()
-		if ids := j.ids(t); !slices.Equal(ids, []int64{2}) {
+		if ids := rcids(t, j); !slices.Equal(ids, []int64{2}) {
 			t.Errorf("%v came", ids)
 		}
 	})
@@ -282,7 +226,7 @@ func TestWaits(t *testing.T) {
 				if tc.trouble != nil {
 					f.trouble = func(*http.Request) (*http.Response, error) { return tc.trouble(), nil }
 				}
-				p, stop := run(t, config(f, newJournal()))
+				p, stop := run(t, config(f, &intaketest.Journal{}))
 				time.Sleep(time.Hour)
 				stop()
 				if n := f.asked(); n < tc.least || n > tc.most {
@@ -305,7 +249,7 @@ func TestWaits(t *testing.T) {
 // TestJournalFails asserts that nothing is lost or told twice while the journal takes nothing.
 func TestJournalFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, j := &fakeWiki{limit: 10}, newJournal()
+		f, j := &fakeWiki{limit: 10}, &intaketest.Journal{}
 		c := config(f, j)
 		back := time.Now().Add(20 * time.Minute)
 		c.Append = func(ctx context.Context, events ...tidings.Event) ([]tidings.Appended, error) {
@@ -322,7 +266,7 @@ func TestJournalFails(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute)
 		stop()
-		ids := j.ids(t)
+		ids := rcids(t, j)
 		slices.Sort(ids)
 		if len(ids) != 100 || ids[0] != 1 || ids[99] != 100 {
 			t.Errorf("%v", ids)
@@ -334,7 +278,7 @@ func TestJournalFails(t *testing.T) {
 // and that is counted; the poller goes on.
 func TestOldWiki(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, j := &fakeWiki{limit: 10, old: true}, newJournal()
+		f, j := &fakeWiki{limit: 10, old: true}, &intaketest.Journal{}
 		p, stop := run(t, config(f, j))
 		time.Sleep(time.Minute)
 		at := time.Now().Unix()
@@ -342,7 +286,7 @@ func TestOldWiki(t *testing.T) {
 			f.add(change{i + 1, at - 5 + i/8, time.Now()}) // eight in each second
 		}
 		time.Sleep(time.Minute)
-		if ids := j.ids(t); len(ids) != 35 {
+		if ids := rcids(t, j); len(ids) != 35 {
 			t.Fatalf("%d changes of 35 came", len(ids))
 		}
 		at = time.Now().Unix()
@@ -352,7 +296,7 @@ func TestOldWiki(t *testing.T) {
 		f.add(change{200, at + 1, time.Now().Add(time.Second)})
 		time.Sleep(time.Minute)
 		stop()
-		ids, s := j.ids(t), p.Stats()
+		ids, s := rcids(t, j), p.Stats()
 		if len(ids) != 46 || ids[45] != 200 || s.Dropped[Overflow] == 0 {
 			t.Errorf("%d changes came, the last %d; %+v", len(ids), ids[len(ids)-1], s)
 		}
@@ -362,7 +306,7 @@ func TestOldWiki(t *testing.T) {
 // TestBadRows: rows that are dropped are dropped once, and with a reason; the others come.
 func TestBadRows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := newJournal()
+		j := &intaketest.Journal{}
 		begin := time.Now()
 		stamp := func(d time.Duration) string { return begin.Add(d).UTC().Format(time.RFC3339) }
 		f := &fakeWiki{}
@@ -384,8 +328,8 @@ func TestBadRows(t *testing.T) {
 		p, stop := run(t, config(f, j))
 		time.Sleep(10 * time.Minute)
 		stop()
-		if ids := len(j.events); ids != 2 || j.events[1].Key != "rc/xwiki/6" {
-			t.Errorf("%d events came", ids)
+		if all := j.Events(""); len(all) != 2 || all[1].Key != "rc/xwiki/6" {
+			t.Errorf("%d events came", len(all))
 		}
 		if got, want := p.Stats().Dropped, map[string]uint64{"bad-field": 1, NoID: 4, "missing-field": 1}; !maps.Equal(got, want) {
 			t.Errorf("dropped %v, want %v", got, want)
@@ -396,7 +340,7 @@ func TestBadRows(t *testing.T) {
 // TestFuture: a row whose time lies ahead of the wiki's clock does not hide those that come after it.
 func TestFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, j := &fakeWiki{limit: 10}, newJournal()
+		f, j := &fakeWiki{limit: 10}, &intaketest.Journal{}
 		_, stop := run(t, config(f, j))
 		synctest.Wait()
 		f.add(change{1, time.Now().Add(24 * time.Hour).Unix(), time.Now()})
@@ -410,7 +354,7 @@ func TestFuture(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		stop()
-		if ids := j.ids(t); len(ids) != 31 {
+		if ids := rcids(t, j); len(ids) != 31 {
 			t.Errorf("%d changes of 31 came: %v", len(ids), ids)
 		}
 	})
@@ -436,7 +380,7 @@ func TestRequest(t *testing.T) {
 	answers <- fmt.Sprintf(siteInfo, time.Now().UTC().Format(time.RFC3339))
 	answers <- `{"query":{"recentchanges":[` + row + `]}}`
 	u, _ := url.Parse(server.URL + "/w/api.php?uselang=en")
-	j := newJournal()
+	j := &intaketest.Journal{}
 	c := config(nil, j)
 	c.API, c.HTTP, c.Token, c.Interval = u, nil, "secret", time.Hour // two requests, however slow the machine
 	c.Append = func(ctx context.Context, events ...tidings.Event) ([]tidings.Appended, error) {
@@ -468,7 +412,7 @@ func TestRequest(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	good := config(nil, newJournal())
+	good := config(nil, &intaketest.Journal{})
 	if _, err := New(good); err != nil {
 		t.Error(err)
 	}
@@ -494,14 +438,14 @@ func TestOtherWiki(t *testing.T) {
 		"unreadable":     "2 what is this",
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			f, j := &fakeWiki{limit: 10}, newJournal()
+			f, j := &fakeWiki{limit: 10}, &intaketest.Journal{}
 			f.add(change{1, time.Now().Unix() - 1000, time.Now()}, change{2, time.Now().Unix() + 5, time.Now().Add(5 * time.Second)})
 			c := config(f, j)
 			c.Mark = mark
 			_, stop := run(t, c)
 			time.Sleep(time.Minute)
 			stop()
-			if ids := j.ids(t); !slices.Equal(ids, []int64{2}) {
+			if ids := rcids(t, j); !slices.Equal(ids, []int64{2}) {
 				t.Errorf("%s: %v", name, ids)
 			}
 		})

@@ -12,16 +12,16 @@ import (
 	"net"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"tidings"
 	"tidings/recentchange"
+	"tidings/source/mediawiki/intake/intaketest"
 )
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 func change(rcid int) string {
 	return fmt.Sprintf(`{"id":%d,"type":"edit","title":"P","timestamp":1700000000,"user":"U","bot":false,"server_name":"x.example","wiki":"xwiki"}`, rcid)
@@ -60,11 +60,9 @@ func (s *server) send(text string) {
 // world is a source before a fake Redis.
 type world struct {
 	*Source
+	intaketest.Journal
 	conns chan net.Conn
 	t     *testing.T
-
-	mu     sync.Mutex
-	events []tidings.Event
 }
 
 func start(t *testing.T, address string, patterns ...string) (*world, func()) {
@@ -75,12 +73,7 @@ func start(t *testing.T, address string, patterns ...string) (*world, func()) {
 	}
 	w := &world{t: t, conns: make(chan net.Conn, 100)}
 	w.Source, err = New(Config{URL: u, Patterns: patterns, Publisher: "redis", Log: quiet,
-		Append: func(_ context.Context, events ...tidings.Event) ([]tidings.Appended, error) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.events = append(w.events, events...)
-			return make([]tidings.Appended, len(events)), nil
-		},
+		Append: w.Append,
 		Dial: func(context.Context) (net.Conn, error) {
 			ours, theirs := net.Pipe()
 			w.conns <- theirs
@@ -90,17 +83,7 @@ func start(t *testing.T, address string, patterns ...string) (*world, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var done sync.WaitGroup
-	done.Go(func() {
-		if err := w.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return w, func() {
-		cancel()
-		done.Wait()
-	}
+	return w, intaketest.Run(t, w)
 }
 
 // accept returns the next connection that the source makes.
@@ -110,9 +93,7 @@ func (w *world) accept() *server {
 }
 
 func (w *world) keys() (keys []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, e := range w.events {
+	for _, e := range w.Events("") {
 		keys = append(keys, e.Key)
 	}
 	return keys
@@ -133,7 +114,7 @@ func TestMessages(t *testing.T) {
 		if got, want := strings.Join(w.keys(), " "), "rc/xwiki/1 rc/xwiki/2 rc/xwiki/4"; got != want {
 			t.Errorf("%s came", got)
 		}
-		e := w.events[0]
+		e := w.Events("")[0]
 		if e.Topic != "/recentchange/x.example" || e.ContentType != recentchange.TypeJSON || string(e.Payload) != change(1) || e.Publisher != "redis" || e.Mark != "" {
 			t.Errorf("%+v", e)
 		}
