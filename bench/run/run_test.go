@@ -6,11 +6,15 @@ import (
 	"context"
 	"io"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"tidings/bench/internal/measure"
+	"tidings/interop/xmpppeer"
 )
 
 func TestOptions(t *testing.T) {
@@ -199,6 +203,69 @@ func TestProcess(t *testing.T) {
 
 	if _, err := spawn("none", dir, filepath.Join(dir, "log"), filepath.Join(dir, "none")); err == nil {
 		t.Error("a program that does not exist was started")
+	}
+}
+
+func TestEntered(t *testing.T) {
+	linear := measure.Result{ConnectS: 6, ConnectSteps: []float64{0.6, 5.4}}
+	growing := measure.Result{ConnectS: 8, ConnectSteps: []float64{0.2, 7.8}}
+	slow := measure.Result{ConnectS: 12, ConnectSteps: []float64{1.2, 10.8}}
+	tests := []struct {
+		name, server, over string
+		r                  measure.Result
+		judge              bool
+		ratio, more        string
+		target, met        bool
+	}{
+		{"linear", "tidings", "", linear, true, "1.00 × the first", "0.60 ms each of the first 1000, 0.60 ms after them; in one room", true, true},
+		{"growing", "tidings", "", growing, true, "4.33 × the first", "in one room", true, false},
+		{"slow", "tidings", "", slow, true, "1.00 × the first", "in one room", true, false},
+		{"quick", "tidings", "", slow, false, "1.00 × the first", "in one room", false, false},
+		{"over TLS", "tidings", " over TLS", slow, true, "1.00 × the first", "in one room", false, false},
+		{"peer", "prosody", "", slow, true, "1.00 × the first", "in 100 rooms", false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := inRooms.entered(tt.server, 1000, 10000, tt.over, tt.r, tt.judge)
+			if got.ratio != tt.ratio || !strings.HasSuffix(got.more, tt.more) || (got.target != "") != tt.target || got.met != tt.met {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+func TestPeersOverXMPP(t *testing.T) {
+	all := []string{"rawfan", "tidings", "prosody", "ejabberd"}
+	if got := able(1000, slices.Clone(all)...); !slices.Equal(got, all) {
+		t.Errorf("with 1,000 sessions %v", got)
+	}
+	if got := able(10000, slices.Clone(all)...); !slices.Equal(got, []string{"rawfan", "tidings", "ejabberd"}) {
+		t.Errorf("with 10,000 sessions %v", got)
+	}
+	b := &bench{options: &options{volume: 600_000}}
+	for _, tt := range []struct {
+		t    target
+		want string
+	}{{target{}, "600"}, {target{peer: &xmpppeer.Server{}}, "100"}} {
+		if got := b.events(&tt.t, 1000, 5); got != tt.want {
+			t.Errorf("%s events, want %s", got, tt.want)
+		}
+	}
+	if got := b.events(&target{}, 1_000_000, 5); got != "5" {
+		t.Errorf("%s events, want the fewest", got)
+	}
+}
+
+// A build that does not know the flag must not be given it.
+func TestXMPPOff(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "program")
+	for usage, want := range map[string]int{"--irc ADDR": 0, "--irc ADDR --xmpp ADDR": 2} {
+		if err := os.WriteFile(program, []byte("#!/bin/sh\necho '"+usage+"'\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if got := xmppOff(t.Context(), program); len(got) != want {
+			t.Errorf("%s: %v", usage, got)
+		}
 	}
 }
 
