@@ -238,7 +238,7 @@ func TestKeepalive(t *testing.T) {
 }
 
 func TestNeverReading(t *testing.T) {
-	kinds(t, Options{Keepalive: time.Second, WriteTimeout: 2 * time.Second}, func(t *testing.T, s *server) {
+	kinds(t, Options{Keepalive: time.Second, WriteTimeout: 5 * time.Second}, func(t *testing.T, s *server) {
 		l := &lines{g: s.e.NewGroup()}
 		_, stuck := s.dial(proto, 4096)
 		sc := l.cursor(0)
