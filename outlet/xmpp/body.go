@@ -33,7 +33,7 @@ func body(it *hub.Item, rc *recentchange.RecentChange, el xmlstream.Element) str
 		}
 	case utf8.Valid(it.Payload):
 		text = strings.TrimSpace(string(it.Payload))
-		if isJSON(it.ContentType) {
+		if carriesJSON(it) {
 			text = shorten(text)
 		}
 	}

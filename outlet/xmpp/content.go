@@ -9,6 +9,7 @@ import (
 	"tidings"
 	"tidings/hub"
 	"tidings/recentchange"
+	"tidings/xmpp/delay"
 	"tidings/xmpp/xmlstream"
 )
 
@@ -55,19 +56,19 @@ func AppendContent(dst []byte, it *hub.Item) []byte {
 		return dst
 	case !el.IsZero() && !reserved(el.Space()):
 		dst = el.AppendXML(dst, nsClient)
-	case isJSON(it.ContentType) && json.Valid(it.Payload):
+	case carriesJSON(it):
 		dst = xmlstream.AppendText(append(dst, "<json xmlns='"+nsJSON+"'>"...), it.Payload)
 		dst = append(dst, "</json>"...)
 	}
 	dst = appendAttr(append(dst, "<event xmlns='"+NS+"'"...), "topic", string(it.Topic))
 	dst = appendAttr(dst, "item", it.ItemID())
 	dst = appendAttr(dst, "type", it.ContentType)
-	dst = it.Time.UTC().AppendFormat(append(dst, " time='"...), Stamp)
+	dst = delay.AppendTime(append(dst, " time='"...), it.Time)
 	return append(dst, "'/>"...)
 }
 
-// Stamp is the layout of times (XEP-0082).
-const Stamp = "2006-01-02T15:04:05.000Z"
+// carriesJSON reports whether a message has the payload as an element of JSON.
+func carriesJSON(it *hub.Item) bool { return isJSON(it.ContentType) && json.Valid(it.Payload) }
 
 func appendAttr(dst []byte, name, value string) []byte {
 	dst = append(append(append(dst, ' '), name...), "='"...)

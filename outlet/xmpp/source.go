@@ -18,31 +18,22 @@ func PositionOf(m service.Mark) tidings.Position {
 	return tidings.Position{Epoch: m.Epoch, Offset: m.Offset}
 }
 
-// Open subscribes for a flow that goes on after the mark, in a form whose messages begin with service.To. over, which may be
-// nil, is asked whether the source ends where there is nothing to give out: when the server stops.
-func Open(h *hub.Hub, e *edge.Edge, r hub.Request, after service.Mark, over func() bool, gap func(message []byte) bool) (*edge.Group, service.Source, error) {
+// Open subscribes for a flow that goes on after the mark, in a form whose messages begin with service.To. gap tells the
+// messages about gaps, for service.Behind.
+func Open(h *hub.Hub, e *edge.Edge, r hub.Request, after service.Mark, gap func(message []byte) bool) (*edge.Group, service.Source, error) {
 	r.After = PositionOf(after)
 	sub, err := outlet.Subscribe(h, e, r)
 	if err != nil {
 		return nil, nil, err
 	}
 	g, cur := outlet.Cursor(sub)
-	return g, service.Behind(source{cur, sub, over}, after, gap), nil
+	return g, service.Behind(source{cur, sub}, after, gap), nil
 }
 
 // source is a subscription as the source of a flow.
 type source struct {
 	edge.Cursor
-	sub  *hub.Subscription
-	over func() bool
-}
-
-func (s source) Next() ([]byte, edge.Status) {
-	p, st := s.Cursor.Next()
-	if st == edge.Idle && s.over != nil && s.over() {
-		return nil, edge.Ended
-	}
-	return p, st
+	sub *hub.Subscription
 }
 
 // Mark returns the last place before what the reader has not had, so that one who resumes does not ask the journal for what

@@ -9,7 +9,6 @@ import (
 	"tidings"
 	"tidings/hub"
 	"tidings/outlet"
-	"tidings/xmpp/jid"
 	"tidings/xmpp/mam"
 	"tidings/xmpp/rsm"
 	"tidings/xmpp/service"
@@ -39,7 +38,7 @@ func (s *Server) archive(r *request, a *asked, q mam.Query) {
 		s.pages.Add(1)
 		end := func(err error) {
 			if err != nil {
-				r.fail(stanza.ResourceConstraint("the session takes no more"))
+				r.fail(err)
 			} else {
 				r.result(fin.Append(nil))
 			}
@@ -73,7 +72,7 @@ func (p *reader) read(ctx context.Context) error {
 	if page.Index >= 0 {
 		return stanza.FeatureNotImplemented("pages are found by ids, not by an index")
 	}
-	if w := p.q.With; !w.IsZero() && w != p.room.bot && w != p.room.jid && w != (jid.JID{}) {
+	if w := p.q.With; !w.IsZero() && w != p.room.bot && w != p.room.jid {
 		p.complete = true
 		return nil
 	}

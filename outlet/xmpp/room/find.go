@@ -188,12 +188,7 @@ func (s *Server) list(ctx context.Context, a tidings.Actor) ([]target, error) {
 		return nil, err
 	}
 	for _, topic := range topics {
-		s.mu.Lock()
-		local, ok := s.learnt[topic]
-		s.mu.Unlock()
-		if !ok {
-			local = s.names.localOf(topic)
-		}
+		local := s.localOf(topic)
 		t := topicTarget(local, topic)
 		if _, ok := byLocal[local]; ok || local == "" || s.may(a, t) != nil {
 			continue
@@ -206,4 +201,15 @@ func (s *Server) list(ctx context.Context, a tidings.Actor) ([]target, error) {
 	}
 	slices.SortFunc(ts, func(a, b target) int { return strings.Compare(a.local, b.local) })
 	return ts, nil
+}
+
+// localOf returns the localpart of the room under which a topic is listed, "" if it has none.
+func (s *Server) localOf(t tidings.Topic) string {
+	s.mu.Lock()
+	id, ok := s.learnt[t]
+	s.mu.Unlock()
+	if ok {
+		return id
+	}
+	return s.names.localOf(t)
 }

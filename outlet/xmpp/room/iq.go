@@ -9,6 +9,7 @@ import (
 	"tidings/hub"
 	wire "tidings/outlet/xmpp"
 	"tidings/xmpp/dataform"
+	"tidings/xmpp/delay"
 	"tidings/xmpp/disco"
 	"tidings/xmpp/jid"
 	"tidings/xmpp/mam"
@@ -89,7 +90,7 @@ func (s *Server) about(r *request, payload xmlstream.Element) {
 	case payload.Is(nsVersion, "query"):
 		b.Open("query", "xmlns", nsVersion).TextElement("name", "Tidings").TextElement("version", s.opt.Version).Close()
 	case payload.Is(nsTime, "time"):
-		b.Open("time", "xmlns", nsTime).TextElement("tzo", "+00:00").TextElement("utc", time.Now().UTC().Format(wire.Stamp)).Close()
+		b.Open("time", "xmlns", nsTime).TextElement("tzo", "+00:00").TextElement("utc", delay.FormatTime(time.Now())).Close()
 	default:
 		r.fail(errUnserved)
 		return
@@ -285,7 +286,7 @@ func (s *Server) occupantIQ(r *request, payload xmlstream.Element, get bool) {
 	o := s.visitor(r.peer).in(r.st.To.Local())
 	switch {
 	case o == nil: // as XEP-0410 section 3.3 has it
-		r.fail(stanza.NotAcceptable("you are not in this room"))
+		r.fail(stanza.NotAcceptable("you are not in this room").WithType(stanza.Cancel))
 	case r.st.To != o.self && r.st.To != o.room.bot:
 		r.fail(stanza.ItemNotFound("nobody of that nickname is here"))
 	case r.st.To == o.self && get && payload.Is(nsPing, "ping"):

@@ -11,7 +11,6 @@ import (
 	"tidings"
 	"tidings/hub"
 	"tidings/outlet"
-	wire "tidings/outlet/xmpp"
 	"tidings/xmpp/muc"
 	"tidings/xmpp/service"
 	"tidings/xmpp/stanza"
@@ -110,7 +109,7 @@ func (s *Server) seat(v *visitor, w *wish, done func()) {
 	}
 	s.joins.Add(1)
 	o.self, o.actor, o.query = w.e.st.To, w.actor, w.query
-	o.flow = &flow{srv: s, occ: o, begin: wire.MarkOf(w.after)}
+	o.flow = o.newFlow(w.after)
 	codes := []int{muc.StatusSelf}
 	if o.self.Resource() == s.opt.Bot {
 		o.self, _ = o.self.WithResource(s.opt.Bot + "_") // as good a nick as the bot's

@@ -6,12 +6,10 @@ import (
 	"sync"
 
 	"tidings"
-	"tidings/edge"
 	"tidings/hub"
 	wire "tidings/outlet/xmpp"
 	"tidings/xmpp/delay"
 	"tidings/xmpp/jid"
-	"tidings/xmpp/muc"
 	"tidings/xmpp/service"
 	"tidings/xmpp/xmlstream"
 )
@@ -95,51 +93,6 @@ func (f form) AppendGoodbye(dst []byte) []byte { return dst }
 
 // isGap reports whether a message, as service.Cut returns it, tells of a gap.
 func (f form) isGap(message []byte) bool { return bytes.HasPrefix(message, []byte(f.gap)) }
-
-// flow is what an occupant is pushed: the room's events behind a position that pass the filter.
-type flow struct {
-	srv   *Server
-	occ   *occupant
-	begin service.Mark
-}
-
-// flowKey tells flows apart that may have different bytes.
-type flowKey struct{ form, query, audience string }
-
-func (f *flow) Key() any {
-	return flowKey{f.occ.room.form.key, f.occ.query.String(), f.srv.opt.Audience(f.occ.actor)}
-}
-
-func (f *flow) Mark() service.Mark { return f.begin }
-
-func (f *flow) Open(after service.Mark) (*edge.Group, service.Source, error) {
-	r := hub.Request{Query: f.occ.query, Actor: f.occ.actor, Form: f.occ.room.form}
-	return wire.Open(f.srv.opt.Hub, f.srv.opt.Edge, r, after, f.srv.stopping.Load, f.occ.room.form.isGap)
-}
-
-// Ended shows the occupant out: because the server stops, because a right was withdrawn, or because the carrier has no place
-// for the flow.
-func (f *flow) Ended(err error) {
-	o := f.occ
-	if o.gone || o.flow != f {
-		return // it has left, or has another flow
-	}
-	o.handle = nil
-	code, reason := muc.StatusAffiliationLost, "The permission to read this has been withdrawn"
-	switch {
-	case err == nil && f.srv.stopping.Load():
-		code, reason = muc.StatusShutdown, "The server is stopping, come back soon"
-	case err != nil && tidings.KindOf(err) == 0:
-		code, reason = muc.StatusTechnicalProblems, err.Error()
-		f.srv.drops.Add(DropFlow, 1, "room", o.room.jid, "visitor", o.visitor.peer.JID(), "err", err)
-	default:
-		if err != nil {
-			reason = err.Error()
-		}
-		f.srv.drops.Add(DropRevoked, 1, "room", o.room.jid, "visitor", o.visitor.peer.JID())
-	}
-	o.visitor.showOut(o, code, reason)
-}
 
 // stored is an event as a message of history, which begins with service.To.
 type stored struct {

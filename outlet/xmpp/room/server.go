@@ -92,7 +92,10 @@ type Server struct {
 
 	mu       sync.Mutex
 	visitors map[service.Peer]*visitor
-	rooms    map[string]*room // that somebody is in or about to enter, by localpart
+	rooms    map[string]*room // that somebody is in, by localpart
+	lives    map[*live]struct{}
+	awaited  int           // of them, by Stop
+	out      chan struct{} // closed when they are gone
 
 	learning sync.Mutex               // held while topics are asked for their wikis
 	learnt   map[tidings.Topic]string // ids of wikis; guarded by mu
@@ -125,17 +128,57 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	return &Server{opt: o, pageGroup: o.Edge.NewGroup(), names: n, domain: domain, drops: drops.New(o.Log, "xmpp-rooms"), visitors: map[service.Peer]*visitor{},
-		rooms: map[string]*room{}, learnt: map[tidings.Topic]string{}, byWiki: map[string]tidings.Topic{}}, nil
+		rooms: map[string]*room{}, lives: map[*live]struct{}{}, learnt: map[tidings.Topic]string{}, byWiki: map[string]tidings.Topic{}}, nil
 }
 
 // Domain returns the address of the service.
 func (s *Server) Domain() jid.JID { return s.domain }
 
-// Stop shows every visitor out, each once it has had what the hub has dispatched: call it when the hub has been drained and
-// before the edge shuts down, which makes every connection look at its flows.
-func (s *Server) Stop() {
-	s.stopping.Store(true)
-	s.drops.Flush()
+// Address returns the address of the room for what a pattern matches, of one topic as it is listed; ok is false if it has
+// none, because its name would be too long.
+func (s *Server) Address(p tidings.Pattern) (j jid.JID, ok bool) {
+	local := ""
+	if t, one := p.Topic(); one {
+		local = s.localOf(t)
+	} else {
+		local = s.names.escape(p.String())
+	}
+	j, err := jid.New(local, s.opt.Domain, "")
+	return j, err == nil && local != ""
+}
+
+// Stop shows visitors out, each once it has had what the hub has dispatched, and returns when those who have had it are out
+// or ctx ends. Call it when the hub has been drained, and before the carriers close; who is slow to read may be told by the
+// end of its stream only.
+func (s *Server) Stop(ctx context.Context) error {
+	defer s.drops.Flush()
+	s.mu.Lock()
+	if s.stopping.Swap(true) {
+		s.mu.Unlock()
+		return nil
+	}
+	s.out = make(chan struct{})
+	groups := map[*edge.Group]struct{}{}
+	for l := range s.lives {
+		groups[l.group] = struct{}{}
+		if l.idle.Load() {
+			l.awaited = true
+			s.awaited++
+		}
+	}
+	if s.awaited == 0 {
+		close(s.out)
+	}
+	s.mu.Unlock()
+	for g := range groups {
+		g.Wake()
+	}
+	select {
+	case <-s.out:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Stats are figures of a Server at one moment.

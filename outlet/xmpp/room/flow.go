@@ -1,0 +1,111 @@
+package room
+
+import (
+	"sync/atomic"
+
+	"tidings"
+	"tidings/edge"
+	"tidings/hub"
+	wire "tidings/outlet/xmpp"
+	"tidings/xmpp/muc"
+	"tidings/xmpp/service"
+)
+
+// flow is what an occupant is pushed: the room's events behind a position that pass the filter.
+type flow struct {
+	srv      *Server
+	occ      *occupant
+	begin    service.Mark
+	audience string // of the occupant when it entered
+}
+
+func (o *occupant) newFlow(after tidings.Position) *flow {
+	s := o.visitor.srv
+	return &flow{srv: s, occ: o, begin: wire.MarkOf(after), audience: s.opt.Audience(o.actor)}
+}
+
+// flowKey tells flows apart that may have different bytes.
+type flowKey struct{ form, query, audience string }
+
+func (f *flow) Key() any {
+	return flowKey{f.occ.room.form.key, f.occ.query.String(), f.audience}
+}
+
+func (f *flow) Mark() service.Mark { return f.begin }
+
+func (f *flow) Open(after service.Mark) (*edge.Group, service.Source, error) {
+	s := f.srv
+	if s.opt.Audience(f.occ.actor) != f.audience { // withdrawn while nobody read: a room of several topics would fall silent
+		return nil, nil, errWithdrawn
+	}
+	r := hub.Request{Query: f.occ.query, Actor: f.occ.actor, Form: f.occ.room.form}
+	g, src, err := wire.Open(s.opt.Hub, s.opt.Edge, r, after, f.occ.room.form.isGap)
+	if err != nil {
+		return nil, nil, err
+	}
+	l := &live{Source: src, srv: s, group: g}
+	s.mu.Lock()
+	s.lives[l] = struct{}{}
+	s.mu.Unlock()
+	return g, l, nil
+}
+
+var errWithdrawn = tidings.Errorf(tidings.ErrForbidden, "the permission to read this has been withdrawn")
+
+// live is a source that ends, once it has given out what there is, when the server stops.
+type live struct {
+	service.Source
+	srv     *Server
+	group   *edge.Group
+	idle    atomic.Bool // it had nothing to give out when it was last asked
+	awaited bool        // by Stop; guarded by Server.mu
+}
+
+func (l *live) Next() ([]byte, edge.Status) {
+	p, st := l.Source.Next()
+	if st == edge.Idle && l.srv.stopping.Load() {
+		return nil, edge.Ended
+	}
+	if idle := st == edge.Idle; idle != l.idle.Load() {
+		l.idle.Store(idle)
+	}
+	return p, st
+}
+
+func (l *live) Close() {
+	l.Source.Close()
+	s := l.srv
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.lives, l)
+	if !l.awaited {
+		return
+	}
+	if s.awaited--; s.awaited == 0 {
+		close(s.out)
+	}
+}
+
+// Ended shows the occupant out: because the server stops, because a right was withdrawn, or because the carrier has no place
+// for the flow.
+func (f *flow) Ended(err error) {
+	o := f.occ
+	if o.gone || o.flow != f {
+		return // it has left, or has another flow
+	}
+	o.handle = nil
+	code, reason := muc.StatusAffiliationLost, errWithdrawn.Error()
+	switch {
+	case err == nil && f.srv.stopping.Load():
+		code, reason = muc.StatusShutdown, "The server is stopping, come back soon"
+	case err != nil && tidings.KindOf(err) == 0:
+		code, reason = muc.StatusTechnicalProblems, wire.Error(err).Text
+		f.srv.drops.Add(DropFlow, 1, "room", o.room.jid, "visitor", o.visitor.peer.JID(), "err", err)
+	default:
+		if err != nil {
+			reason = err.Error()
+		}
+		f.srv.drops.Add(DropRevoked, 1, "room", o.room.jid, "visitor", o.visitor.peer.JID())
+	}
+	o.visitor.showOut(o, code, reason)
+}
