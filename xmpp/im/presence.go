@@ -125,8 +125,12 @@ func (s *Service) tell(x *session, typ string, body []byte) {
 	}
 }
 
-// deliverPresence sends the session's presence to an address: one session, or all that are available of an account.
+// deliverPresence sends the session's presence to an address: one session, or all that are available of an account. Who blocks
+// the session sees it go at most (XEP-0191 section 3.3).
 func (s *Service) deliverPresence(x *session, to jid.JID, typ string, body []byte) {
+	if typ != stanza.TypeUnavailable && s.blocks(to.Local(), x.jid) {
+		return
+	}
 	if !to.IsBare() {
 		if y := s.sessions[to]; y != nil {
 			y.peer.Send(x.appendPresence(nil, typ, body, y.jid))
