@@ -70,6 +70,8 @@ type options struct {
 	sources     int
 	parallel    int
 	samplePSS   bool
+
+	addresses *addresses // of subscribers, for publishers that have to know them
 }
 
 // list is a flag that may be given several times.
@@ -95,14 +97,14 @@ func (l *ints) Set(s string) error {
 }
 
 func parseOptions(args []string, out io.Writer) (*options, error) {
-	o := &options{}
+	o := &options{addresses: &addresses{}}
 	f := flag.NewFlagSet("loadgen", flag.ContinueOnError)
 	f.SetOutput(out)
 	f.StringVar(&o.label, "label", "", "name printed in the result")
 	f.StringVar(&o.proto, "proto", "sse", "how to subscribe: "+strings.Join(slices.Sorted(maps.Keys(protocols)), ", "))
 	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IPv4 address and port for subscribers")
 	f.StringVar(&o.path, "path", "/", "sse, ws: path and query of the subscription")
-	f.StringVar(&o.topic, "topic", "", "sio09: host or pattern to subscribe to; sio4: topic or pattern; irc: channel; xmpp: room, or service of -node")
+	f.StringVar(&o.topic, "topic", "", "sio09: host or pattern to subscribe to; sio4: topic or pattern; irc: channel; xmpp: room, or service of -node; none with -pub component")
 	f.StringVar(&o.node, "node", "", "xmpp: PubSub node to subscribe to, in place of joining a room")
 	f.StringVar(&o.jid, "jid", "localhost", "xmpp: account of all subscribers, or a domain for SASL ANONYMOUS")
 	f.StringVar(&o.password, "password", "", "xmpp: of -jid")
@@ -110,10 +112,10 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.otherPath, "otherpath", "", "sse, ws: -path for bystanders")
 	f.Var(&o.headers, "header", "header line of the subscription over HTTP; may be repeated")
 	f.StringVar(&o.await, "await", "", "sse, ws: what the stream begins with once it is subscribed")
-	f.StringVar(&o.pub, "pub", "http", "how to publish: http, raw, udp (MediaWiki changes), or xmpp (into the rooms or to the nodes)")
-	f.StringVar(&o.pubTo, "pubto", "", "where to publish: a URL, or host:port for raw, udp and xmpp")
-	f.StringVar(&o.pubJID, "pubjid", "", "xmpp: account that publishes")
-	f.StringVar(&o.pubPassword, "pubpassword", "", "xmpp: of -pubjid")
+	f.StringVar(&o.pub, "pub", "http", "how to publish: http, raw, udp (MediaWiki changes), xmpp (into the rooms or to the nodes), or component (to each session)")
+	f.StringVar(&o.pubTo, "pubto", "", "where to publish: a URL, or host:port for all but http")
+	f.StringVar(&o.pubJID, "pubjid", "", "xmpp: account that publishes; component: its domain")
+	f.StringVar(&o.pubPassword, "pubpassword", "", "of -pubjid")
 	f.Var(&o.pubHeaders, "pubheader", "http: header line of each publish; may be repeated")
 	f.StringVar(&o.contentType, "pubtype", "text/plain", "http: content type of each publish")
 	f.StringVar(&o.body, "body", "{text}", "http: what to post; {text} is the event's text")

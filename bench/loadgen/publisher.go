@@ -26,10 +26,11 @@ type publisher interface {
 
 // publishers are the values of -pub.
 var publishers = map[string]func(*options) (publisher, error){
-	"http": newHTTPPublisher,
-	"udp":  newUDPPublisher,
-	"raw":  newRawPublisher,
-	"xmpp": newSpeaker,
+	"http":      newHTTPPublisher,
+	"udp":       newUDPPublisher,
+	"raw":       newRawPublisher,
+	"xmpp":      newSpeaker,
+	"component": newComponent,
 }
 
 func newPublisher(o *options) (publisher, error) {

@@ -250,11 +250,12 @@ func (p place) enter(s *session, nick string, topic int) error {
 	}
 }
 
-// xmpp subscribes as a session in a place.
+// xmpp subscribes as a session in a place, or where there is none by its address becoming known.
 type xmpp struct {
 	login
 	place
 	sessions *atomic.Int64
+	known    *addresses
 }
 
 // xmppSessions numbers the sessions of all subscribers, and so the nicks in rooms.
@@ -263,12 +264,20 @@ var xmppSessions atomic.Int64
 func newXMPP(o *options) (protocol, error) {
 	l, err1 := newLogin(o.jid, o.password, o.tls)
 	p, err2 := newPlace(o)
-	return &xmpp{l, p, &xmppSessions}, errors.Join(err1, err2)
+	if o.pub == "component" && o.topic == "" {
+		err2 = nil
+	}
+	return &xmpp{l, p, &xmppSessions, o.addresses}, errors.Join(err1, err2)
 }
 
 func (p *xmpp) subscribe(c *conversation, topic int) error {
 	s, err := logIn(c, p.login)
 	if err != nil {
+		return err
+	}
+	if p.address == "" {
+		p.known.add(topic, s.jid)
+		_, err := s.next("presence") // its own, so the server has taken it
 		return err
 	}
 	return p.enter(s, fmt.Sprintf("b%d", p.sessions.Add(1)), topic)

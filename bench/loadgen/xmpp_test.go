@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -129,6 +130,44 @@ type uttered struct {
 	} `xml:"pubsub>publish"`
 }
 
+// component serves the stream of a component with the secret "secret".
+func (s *fakeSession) component(in *xml.Decoder) {
+	s.say("<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' id='3BF96D32'>")
+	for {
+		t, err := in.Token()
+		if err != nil {
+			return
+		}
+		start, ok := t.(xml.StartElement)
+		if !ok {
+			if _, ok := t.(xml.EndElement); ok {
+				s.say("</stream:stream>")
+				return
+			}
+			continue
+		}
+		var u uttered
+		if err := in.DecodeElement(&u, &start); err != nil {
+			return
+		}
+		switch {
+		case u.XMLName.Local == "handshake" && u.Text == "b09ea9b3b7f586be8a08d0a3dd7466f110aeb136":
+			s.say("<handshake/>")
+		case u.XMLName.Local == "handshake":
+			s.say("<stream:error><not-authorized/></stream:error>")
+			return
+		default:
+			s.mu.Lock()
+			for _, other := range s.in["online"] {
+				if other.jid == u.To {
+					other.say("<message from='%s' to='%s'><body>%s</body></message>", "c.localhost", u.To, u.Body)
+				}
+			}
+			s.mu.Unlock()
+		}
+	}
+}
+
 // run serves one connection until the client's stream ends.
 func (s *fakeSession) run() {
 	features := s.features
@@ -139,7 +178,11 @@ func (s *fakeSession) run() {
 			if err != nil {
 				return
 			}
-			if _, ok := t.(xml.StartElement); ok {
+			if e, ok := t.(xml.StartElement); ok {
+				if e.Name.Space == "http://etherx.jabber.org/streams" && hasSpace(e, "jabber:component:accept") {
+					s.component(in)
+					return
+				}
 				break
 			}
 		}
@@ -149,6 +192,11 @@ func (s *fakeSession) run() {
 			return
 		}
 	}
+}
+
+// hasSpace says whether an element declares a default namespace.
+func hasSpace(e xml.StartElement, space string) bool {
+	return slices.Contains(e.Attr, xml.Attr{Name: xml.Name{Local: "xmlns"}, Value: space})
 }
 
 // stream serves one stream and returns the features of the next, or "" if it was the last.
@@ -232,6 +280,7 @@ func (s *fakeSession) stanza(u *uttered) {
 	defer s.mu.Unlock()
 	switch {
 	case name == "presence" && u.To == "":
+		s.in["online"] = append(s.in["online"], s)
 		s.say("<presence from='%s'/>", s.jid)
 	case strings.HasPrefix(u.To, "closed") || strings.HasPrefix(u.Node.Name, "closed"):
 		s.say(failed, name, u.ID, u.To, "forbidden")
@@ -290,6 +339,7 @@ func TestXMPP(t *testing.T) {
 		{"node", allMechanisms, "-topic pubsub -node n{n} -topics 2 -window 8"},
 		{"node over TLS", allMechanisms, "-topic pubsub -node n -window 1 -tls"},
 		{"accounts", allMechanisms, "-topic r@conference -jid ann@localhost -password secret"},
+		{"component", allMechanisms, "-pub component -pubjid c.localhost -topics 3 -window 8"},
 		{"accounts with PLAIN", plainOnly, "-topic r@conference -jid ann@localhost -password secret"},
 	}
 	for _, tt := range tests {
@@ -320,6 +370,7 @@ func TestXMPPRefused(t *testing.T) {
 		{"no domain", allMechanisms, "-topic r@conference -jid ann@", "no user@domain"},
 		{"publisher's address", allMechanisms, "-topic r@conference -pubto nowhere", "nowhere"},
 		{"publisher's account", allMechanisms, "-topic r@conference -pubjid ann@", "no user@domain"},
+		{"component's secret", allMechanisms, "-pub component -pubjid c.localhost -pubpassword wrong", "not-authorized"},
 		{"publisher's port", allMechanisms, "-topic r@conference -pubto 127.0.0.1:1", "refused"},
 	}
 	for _, tt := range tests {

@@ -6,6 +6,8 @@ log = { warn = "{{.Dir}}/server.log" }
 interfaces = { "127.0.0.1" }
 local_interfaces = { "127.0.0.1" }
 c2s_ports = { {{port .C2S}} }
+component_ports = { {{port .Component}} }
+component_interfaces = { "127.0.0.1" }
 network_backend = "epoll"
 -- With Nagle's algorithm each step of a login waits for a delayed acknowledgement.
 network_settings = { tcp_backlog = 4096, nagle = false }

@@ -48,10 +48,11 @@ type target struct {
 	xmpp      []string // tidings, prosody, ejabberd: for sessions over XMPP, with one of the next two
 	room      []string
 	node      []string
-	udp       string // tidings: address of its UDP source
-	irc       string // tidings: address of its IRC server
-	token     string // tidings: the administrator's
-	data      string // tidings: its data
+	component []string // prosody, ejabberd: to publish as a component to each session
+	udp       string   // tidings: address of its UDP source
+	irc       string   // tidings: address of its IRC server
+	token     string   // tidings: the administrator's
+	data      string   // tidings: its data
 }
 
 // stopGrace is what a server has for its shutdown.
@@ -59,7 +60,7 @@ const stopGrace = 30 * time.Second
 
 func (t *target) stop() error {
 	if t.peer != nil {
-		return t.peer.Halt()
+		return t.peer.Kill() // prosody takes minutes to say goodbye to a full room
 	}
 	return t.proc.stop(stopGrace)
 }
