@@ -145,11 +145,14 @@ func (f *follower) until(ctx context.Context, n, opens int) error {
 	return nil
 }
 
+// errEnded says that the program has ended.
+var errEnded = errors.New("it has ended")
+
 func (f *follower) line(ctx context.Context) (string, error) {
 	select {
 	case line, ok := <-f.lines:
 		if !ok {
-			return "", fmt.Errorf("it has ended")
+			return "", errEnded
 		}
 		return line, nil
 	case <-ctx.Done():

@@ -72,7 +72,7 @@ async function leave() {
   process.exit(0)
 }
 
-xmpp.on('online', (address) => report('online', { mechanism, tls: xmpp.socket?.secure === true, jid: String(address) }))
+xmpp.on('online', (address) => report('online', { mechanism, tls: host.includes('://') ? host.startsWith('wss:') : xmpp.socket?.secure === true, jid: String(address) }))
 if (mode === 'room') room(Number(count))
 if (mode === 'login') xmpp.on('online', leave)
 if (mode === 'pubsub') {
