@@ -3,6 +3,7 @@ package edge
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Conn is one connection that the edge owns. Its exported methods may be called from any goroutine; they take effect in
@@ -21,9 +22,12 @@ type Conn struct {
 	blocked   bool // the socket took less than it was given
 	draining  bool // goodbye as soon as all is written
 	leaving   bool // goodbye has been queued: close when out is empty
+	said      bool // with a goodbye
 	reason    string
 	out       []byte // bytes to write before any cursor's
-	lastWrite int64  // seconds on the loop's clock of the last write that took bytes, or of the wait's beginning
+	lastWrite int64  // seconds on the loop's clock of the last write that took bytes, or of the wait's beginning; while lingering: when that ends
+	lingering bool   // closed, but for the socket
+	discarded int32  // bytes that came while lingering
 	atts      []*Attachment
 	one       [1]*Attachment // backs atts for the usual case
 }
@@ -128,7 +132,9 @@ func (c *Conn) Put(p []byte) {
 	}
 }
 
-// Close closes the connection, after the goodbye if it is not empty. The reason is counted.
+// Close closes the connection, after the goodbye if it is not empty. The reason is counted. The socket of a connection that
+// was told goodbye stays open for what the peer has still to send, which is discarded, until the peer closes its side: for
+// 5 s and 4 MiB at most. Closed is called before that.
 func (c *Conn) Close(reason string, goodbye []byte) {
 	b := append([]byte(nil), goodbye...)
 	c.do(func() {
@@ -227,7 +233,7 @@ func (c *Conn) flush() {
 		c.out = nil
 	}
 	if c.leaving {
-		c.finish(c.reason)
+		c.end(c.reason, c.said)
 		return
 	}
 	for i := 0; i < len(c.atts) && !c.blocked && !c.closed; i++ {
@@ -238,7 +244,7 @@ func (c *Conn) flush() {
 
 // leave queues the goodbye and closes when it has been taken.
 func (c *Conn) leave(reason string, goodbye []byte) {
-	c.leaving, c.reason = true, reason
+	c.leaving, c.reason, c.said = true, reason, len(goodbye) > 0
 	c.out = append(c.out, goodbye...)
 	if !c.blocked {
 		c.flush()
@@ -285,7 +291,18 @@ func (c *Conn) input(p []byte) {
 }
 
 // finish closes the connection at once.
-func (c *Conn) finish(reason string) {
+func (c *Conn) finish(reason string) { c.end(reason, false) }
+
+// What a connection that was told goodbye may take to close its side, and send meanwhile.
+const (
+	lingerTime  = 5 * time.Second
+	lingerBytes = 4 << 20
+)
+
+// end closes the connection. The socket of one that lingers is closed on the server's side only, and stays until the peer
+// has closed its own: a close with bytes unread, or to come, is a reset, which may take the goodbye away from the peer
+// (RFC 9112 section 9.6).
+func (c *Conn) end(reason string, linger bool) {
 	if c.closed {
 		return
 	}
@@ -295,14 +312,22 @@ func (c *Conn) finish(reason string) {
 	for len(c.atts) > 0 {
 		c.detach(c.atts[len(c.atts)-1])
 	}
-	c.closeSocket()
-	if c.done != nil {
-		c.done()
+	if !linger || !c.linger() {
+		c.release()
 	}
 	if c.proto.Closed != nil {
 		c.proto.Closed(c)
 	}
 	c.edge.gone()
+}
+
+// release closes the socket.
+func (c *Conn) release() {
+	c.lingering = false
+	c.closeSocket()
+	if c.done != nil {
+		c.done()
+	}
 }
 
 // keepalive is called when the connection may have been silent for the keepalive time; now is in seconds.

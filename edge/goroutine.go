@@ -20,6 +20,8 @@ type goConn struct {
 	inbox []func()
 	woken map[*Attachment]struct{}
 	ended bool
+	deaf  bool          // nobody reads any more
+	quiet bool          // lingering: what is read is discarded, and the reader closes the socket
 	bell  chan struct{} // of one
 
 	aborted atomic.Bool
@@ -70,9 +72,24 @@ func (g *goConn) abort(reason string) {
 }
 
 func (g *goConn) reading() {
+	defer func() {
+		g.mu.Lock()
+		g.deaf = true
+		lingers := g.quiet
+		g.mu.Unlock()
+		if lingers {
+			g.close()
+		}
+	}()
 	buf := make([]byte, 4096)
-	for {
+	for left := lingerBytes; left > 0; {
 		n, err := g.nc.Read(buf)
+		if g.lingers() {
+			if left -= n; err != nil {
+				return
+			}
+			continue
+		}
 		if n > 0 && g.c.proto.Input != nil {
 			// It waits until the input is used, so that a peer that floods waits too.
 			used := make(chan struct{})
@@ -87,6 +104,38 @@ func (g *goConn) reading() {
 			return
 		}
 	}
+}
+
+func (g *goConn) lingers() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.quiet
+}
+
+// linger closes the writing side. It reports false if that cannot be, or if nobody reads any more.
+func (g *goConn) linger() bool {
+	nc := g.nc
+	if tc, ok := nc.(*tls.Conn); ok {
+		if tc.CloseWrite() != nil {
+			return false
+		}
+		nc = tc.NetConn()
+	}
+	if a, ok := nc.(*accepted); ok {
+		nc = a.Conn
+	}
+	if tc, ok := nc.(*net.TCPConn); !ok || tc.CloseWrite() != nil {
+		return false
+	}
+	g.mu.Lock()
+	g.quiet = !g.deaf
+	quiet := g.quiet
+	g.mu.Unlock()
+	g.nc.SetReadDeadline(time.Now().Add(lingerTime))
+	if g.aborted.Load() {
+		g.nc.SetDeadline(time.Unix(1, 0))
+	}
+	return quiet
 }
 
 func (g *goConn) writing() {

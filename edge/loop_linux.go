@@ -151,8 +151,12 @@ func (l *loop) run() {
 	events := make([]unix.EpollEvent, 256)
 	defer func() {
 		for _, c := range l.conns {
-			if c != nil {
-				c.finish(ReasonShutdown)
+			if c == nil {
+				continue
+			}
+			c.finish(ReasonShutdown)
+			if c.lingering {
+				c.release()
 			}
 		}
 		unix.Close(l.epfd)
@@ -230,6 +234,10 @@ func (l *loop) event(ev unix.EpollEvent) {
 	if c == nil {
 		return
 	}
+	if c.lingering {
+		l.discard(c)
+		return
+	}
 	if ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 		c.finish(ReasonPeer)
 		return
@@ -265,6 +273,45 @@ func (l *loop) read(c *Conn) {
 			l.read(c)
 		}
 	})
+}
+
+// linger begins to linger. It reports false if the socket cannot.
+func (c *Conn) linger() bool {
+	if c.gc != nil {
+		return c.gc.linger()
+	}
+	if unix.Shutdown(int(c.fd), unix.SHUT_WR) != nil {
+		return false
+	}
+	l := c.loop
+	c.lingering, c.lastWrite = true, l.now+int64(lingerTime/time.Second)
+	l.schedule(c, c.lastWrite)
+	l.post(func() { l.discard(c) }) // what has come already is not told again
+	return true
+}
+
+// discard reads what a lingering connection sends, and closes it at the end of that.
+func (l *loop) discard(c *Conn) {
+	for range maxReads {
+		if !c.lingering {
+			return
+		}
+		n, err := unix.Read(int(c.fd), l.buf)
+		switch {
+		case err == unix.EAGAIN:
+			return
+		case err == unix.EINTR:
+			continue
+		case err != nil || n == 0:
+			c.release()
+			return
+		}
+		if c.discarded += int32(n); c.discarded > lingerBytes {
+			c.release()
+			return
+		}
+	}
+	l.post(func() { l.discard(c) })
 }
 
 func (l *loop) add(c *Conn) {
@@ -348,6 +395,9 @@ func (l *loop) turnWheel() {
 		l.wheel[l.turned%wheelSlots] = nil
 		for _, c := range slot {
 			if c.closed {
+				if c.lingering && l.now >= c.lastWrite {
+					c.release()
+				}
 				continue
 			}
 			c.keepalive(l.now)

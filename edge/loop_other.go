@@ -24,4 +24,5 @@ func (l *loop) drain()              {}
 func (l *loop) stop()               {}
 func (c *Conn) write(p []byte) int  { return c.gc.write(p) }
 func (c *Conn) fetch(a *Attachment) { c.gc.fetch(a) }
+func (c *Conn) linger() bool        { return c.gc.linger() }
 func (c *Conn) closeSocket()        { c.gc.close() }

@@ -147,7 +147,7 @@ func TestConversations(t *testing.T) {
 				want := strings.Split(tc.want, "|")
 				c.expect(t, want...)
 				if strings.HasPrefix(want[len(want)-1], "close") {
-					if got := c.words(); got != "end" && !strings.Contains(got, "reset") {
+					if got := c.words(); got != "end" {
 						t.Errorf("behind the close frame: %q", got)
 					}
 					return
@@ -190,6 +190,25 @@ func TestClosedCodes(t *testing.T) {
 		if n := s.edge.Stats().Closed[tc.reason]; n != before+1 {
 			t.Errorf("%x: %s was counted %d times: %v", tc.send, tc.reason, n-before, s.edge.Stats().Closed)
 		}
+	}
+}
+
+// TestCodeArrives: a client that is still sending when it is closed for an error sees the code, and no reset.
+func TestCodeArrives(t *testing.T) {
+	s := serve(t, Options{}, edge.Options{})
+	for want, bad := range map[string][]byte{
+		"close 1002": frame(bitFin|15, ""), "close 1007": text("\xff"), "close 1009": text(strings.Repeat("x", 1<<20)), "close 1011": text("fail"), "close 4321": text("close me"),
+	} {
+		c := s.dial("")
+		sent := make(chan error, 1)
+		go func() {
+			_, err := c.Write(join(bad, text(strings.Repeat("y", 1<<20))))
+			sent <- err
+		}()
+		if err := <-sent; err != nil {
+			t.Errorf("%s: sending: %v", want, err)
+		}
+		c.expect(t, want, "end")
 	}
 }
 
