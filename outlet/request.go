@@ -12,6 +12,7 @@ import (
 	"tidings"
 	"tidings/hub"
 	"tidings/hub/expression"
+	"tidings/internal/problem"
 )
 
 // reserved are the query parameters that do not name a field to filter by.
@@ -141,6 +142,23 @@ func Negotiate(r *http.Request, offers []Offer) (o Offer, ok bool) {
 		}
 	}
 	return o, best > 0
+}
+
+// Choose is Negotiate for a handler: where the request wants none of the offers, it is answered with what there is.
+func Choose(w http.ResponseWriter, r *http.Request, offers []Offer) (o Offer, ok bool) {
+	if o, ok = Negotiate(r, offers); ok {
+		return o, true
+	}
+	var names, types []string
+	for _, o := range offers {
+		names, types = append(names, o.Name), append(types, o.Type)
+	}
+	if f := r.URL.Query().Get("format"); f != "" {
+		problem.Write(w, r, tidings.Errorf(tidings.ErrInvalid, "format=%q is none of %s", f, strings.Join(names, ", ")))
+	} else {
+		problem.NotAcceptable(w, r, types...)
+	}
+	return o, false
 }
 
 // quality returns the weight that the Accept field gives to the type: that of its most specific range which covers it.

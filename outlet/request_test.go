@@ -76,6 +76,19 @@ func TestNegotiate(t *testing.T) {
 		if got.Name != tt.want || ok != (tt.want != "") {
 			t.Errorf("?%s, Accept %q: %q, %v, want %q", tt.query, tt.accept, got.Name, ok, tt.want)
 		}
+		w := httptest.NewRecorder()
+		chosen, ok := Choose(w, r, offers)
+		status, about := 200, ""
+		switch {
+		case tt.want != "":
+		case strings.HasPrefix(tt.query, "format="): // which is to blame, and not Accept
+			status, about = 400, tt.query[:7]
+		default:
+			status, about = 406, "application/x-ndjson"
+		}
+		if chosen != got || ok != (status == 200) || w.Code != status || !strings.Contains(w.Body.String(), about) || status == 400 && !strings.Contains(w.Body.String(), "json, sse, ndjson") {
+			t.Errorf("?%s, Accept %q: answered %d %s", tt.query, tt.accept, w.Code, w.Body)
+		}
 	}
 }
 

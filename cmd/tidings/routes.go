@@ -167,17 +167,8 @@ func (s *server) topic(w http.ResponseWriter, r *http.Request) {
 		s.lists.ServeTopic(w, r)
 		return
 	}
-	o, ok := outlet.Negotiate(r, topicOffers)
+	o, ok := outlet.Choose(w, r, topicOffers)
 	if !ok {
-		var names, types []string
-		for _, o := range topicOffers {
-			names, types = append(names, o.Name), append(types, o.Type)
-		}
-		if f := r.URL.Query().Get("format"); f != "" {
-			problem.Write(w, r, tidings.Errorf(tidings.ErrInvalid, "format=%q is none of %s", f, strings.Join(names, ", ")))
-			return
-		}
-		problem.NotAcceptable(w, r, types...)
 		return
 	}
 	switch o {

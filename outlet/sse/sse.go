@@ -59,9 +59,8 @@ func (s *Server) ServeTopic(w http.ResponseWriter, r *http.Request, ndjson bool)
 
 // ServeSubscribe answers GET /subscribe?topic=PATTERN&topic=…: several patterns in one stream of CloudEvents.
 func (s *Server) ServeSubscribe(w http.ResponseWriter, r *http.Request) {
-	o, ok := outlet.Negotiate(r, Offers)
+	o, ok := outlet.Choose(w, r, Offers)
 	if !ok {
-		problem.NotAcceptable(w, r, TypeSSE, TypeNDJSON)
 		return
 	}
 	topics := r.URL.Query()["topic"]
