@@ -114,6 +114,7 @@ type tcp struct {
 	ns   *xmlstream.Context
 	doc  xmlstream.Document
 	buf  *[]byte
+	read bool // something of the stream has come
 }
 
 // reads are the buffers that connections without a session read into.
@@ -131,7 +132,7 @@ func (t *tcp) run(ctx context.Context) bool {
 		var e *stream.Error
 		switch kind {
 		case xmlstream.None:
-			if !t.read(ctx) {
+			if !t.more(ctx) {
 				return false
 			}
 			continue
@@ -157,16 +158,16 @@ func (t *tcp) run(ctx context.Context) bool {
 			if t.flush() != nil || !t.handshake(ctx, t.srv.opt.TLS) {
 				return false
 			}
-			t.scan.Reset()
+			t.restart(nil)
 		case restart:
-			t.scan.Restart()
+			t.restart(t.scan.Rest())
 			t.scan.Limits = t.srv.opt.Limits
 		case compress:
 			if t.flush() != nil {
 				return false
 			}
 			t.nc = stream.NewZlib(t.nc, t.scan.Rest())
-			t.scan.Reset()
+			t.restart(nil)
 		case connected:
 			return true
 		}
@@ -192,8 +193,26 @@ func (t *tcp) element(ctx context.Context, raw []byte) (outcome, *stream.Error) 
 	return t.n.element(ctx, el)
 }
 
-// read writes what there is to say and waits for more.
-func (t *tcp) read(ctx context.Context) bool {
+// restart begins a new stream. What has come of it is fed.
+func (t *tcp) restart(input []byte) {
+	input = bytes.Clone(input)
+	t.scan.Reset()
+	t.read = false
+	t.feed(input)
+}
+
+// feed gives the scanner what has come, without whitespace before a stream: there are clients that end what they send with a
+// newline, and behind that an XML declaration would be out of its place.
+func (t *tcp) feed(p []byte) {
+	if !t.read {
+		p = bytes.TrimLeft(p, " \t\r\n")
+	}
+	t.read = t.read || len(p) > 0
+	t.scan.Feed(p)
+}
+
+// more writes what there is to say and waits for more.
+func (t *tcp) more(ctx context.Context) bool {
 	err := t.flush()
 	if err == nil {
 		if t.buf == nil {
@@ -201,7 +220,7 @@ func (t *tcp) read(ctx context.Context) bool {
 		}
 		var k int
 		if k, err = t.nc.Read(*t.buf); k > 0 {
-			t.scan.Feed((*t.buf)[:k])
+			t.feed((*t.buf)[:k])
 			return true
 		}
 	}

@@ -106,7 +106,10 @@ func (s *Server) manage(x *Session) {
 
 // mayWait reports whether one more session may wait for resumption, and counts it.
 func (s *Server) mayWait() bool {
-	if s.closing.Load() || s.waits.Add(1) > int64(s.opt.MaxWaiting) {
+	if s.closing.Load() {
+		return false
+	}
+	if s.waits.Add(1) > int64(s.opt.MaxWaiting) {
 		s.waits.Add(-1)
 		return false
 	}

@@ -1,9 +1,7 @@
 package server
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -11,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"tidings/edge"
-	"tidings/xmpp/service"
 	"tidings/xmpp/stanza"
 	"tidings/xmpp/stream"
 	"tidings/xmpp/xmlstream"
@@ -255,11 +251,3 @@ func (w *world) until(so func(Stats) bool) {
 		}
 	}
 }
-
-var errRevoked = errors.New("revoked")
-
-var (
-	_ io.Reader
-	_ edge.Cursor
-	_ service.Flow
-)

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -57,6 +58,8 @@ type world struct {
 	pulse  *pulse
 	pulses []*pulse
 	http   *httptest.Server
+	conns  []net.Conn
+	stop   func()
 }
 
 // start runs a server until the test ends.
@@ -91,13 +94,19 @@ func start(t testing.TB, change func(o *Options)) *world {
 		})
 	}
 	w.http = httptest.NewServer(w.mux())
-	t.Cleanup(func() {
-		w.http.Close()
+	w.stop = sync.OnceFunc(func() {
 		s.Close()
 		serving.Wait()
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
 		e.Shutdown(ctx)
+	})
+	t.Cleanup(func() {
+		for _, c := range w.conns {
+			c.Close()
+		}
+		w.http.Close()
+		w.stop()
 		if st := s.Stats(); st.Sessions != 0 || st.Waiting != 0 || st.Flows != 0 || st.Handshakes != 0 || st.WebSocket != 0 || st.TLS != 0 || st.Resumable != 0 {
 			t.Errorf("left behind: %+v", st)
 		}
@@ -150,13 +159,29 @@ func (w *world) dial(mode TLSMode) *client {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { nc.Close() })
+	w.conns = append(w.conns, nc)
 	c := &client{t: w.t, nc: nc}
 	if mode == DirectTLS {
 		c.tls(w.client)
 	}
 	return c
 }
+
+// dialFar connects from an address that the server takes for one on the Internet.
+func (w *world) dialFar() *client {
+	a, b := net.Pipe()
+	w.conns = append(w.conns, a)
+	w.s.handshakes.Add(1)
+	w.s.running.Go(func() {
+		defer w.s.handshakes.Add(-1)
+		w.s.receive(farConn{b}, StartTLS)
+	})
+	return &client{t: w.t, nc: a}
+}
+
+type farConn struct{ net.Conn }
+
+func (farConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 5222} }
 
 func (c *client) tls(conf *tls.Config) {
 	c.t.Helper()
@@ -302,6 +327,7 @@ type pulse struct {
 	open  int // sources
 	peers map[service.Peer]service.Handle
 	gone  int
+	err   error // of Open
 }
 
 func (p *pulse) empty(t testing.TB) {
@@ -329,6 +355,16 @@ func (p *pulse) keep(n int) {
 	p.kept = max(n, 0)
 	p.mu.Unlock()
 }
+
+// revoke ends the flows, and refuses to open others.
+func (p *pulse) revoke() {
+	p.mu.Lock()
+	p.err = errRevoked
+	p.mu.Unlock()
+	p.g.Wake()
+}
+
+var errRevoked = errors.New("revoked")
 
 func (p *pulse) Stanza(peer service.Peer, st *stanza.Stanza) {
 	switch {
@@ -367,19 +403,18 @@ type beats struct {
 	p     *pulse
 	peer  service.Peer
 	after uint64
-	err   error // of Open
 }
 
 func (b *beats) Key() any           { return "beats" }
 func (b *beats) Mark() service.Mark { return service.Mark{Epoch: 1, Offset: b.after} }
 
 func (b *beats) Open(after service.Mark) (*edge.Group, service.Source, error) {
-	if b.err != nil {
-		return nil, nil, b.err
-	}
 	b.p.mu.Lock()
+	defer b.p.mu.Unlock()
+	if b.p.err != nil {
+		return nil, nil, b.p.err
+	}
 	b.p.open++
-	b.p.mu.Unlock()
 	src := &beating{p: b.p, at: int(after.Offset)}
 	return b.p.g, service.Behind(src, after, nil), nil
 }
@@ -410,6 +445,8 @@ func (s *beating) Next() ([]byte, edge.Status) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	switch {
+	case s.p.err != nil:
+		return fmt.Appendf(nil, "\x00 from='%s'><body>the last</body></message>", s.p.name), edge.Ended
 	case s.at >= len(s.p.ends):
 		return nil, edge.Idle
 	case s.at < s.p.kept && !s.fetched:

@@ -62,7 +62,7 @@ func (w *world) dialWebSocket() *client {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { nc.Close() })
+	w.conns = append(w.conns, nc)
 	fmt.Fprintf(nc, "GET /xmpp-websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: foo, xmpp\r\n\r\n")
 	r := bufio.NewReader(nc)
