@@ -240,8 +240,8 @@ func (h *Hub) dispatch(evs []tidings.Event, next tidings.Position) {
 			}
 		})
 	}
-	h.dispatched.Add(uint64(len(evs)))
 	h.advance(next.Offset)
+	h.dispatched.Add(uint64(len(evs))) // behind it: who has seen the count subscribes behind them
 	for _, f := range touched {
 		f.touched = false
 		if cap(f.scratch) > 64<<10 {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -84,31 +85,48 @@ func (o *outlet) publish(t *target) []string {
 func (o *outlet) use(ctx context.Context, b *bench, t *target) ([]string, error) {
 	flags := append(o.subscribe(t), "-size", strconv.Itoa(o.size()))
 	if o.prime {
+		before, err := t.dispatched(ctx)
+		if err != nil {
+			return nil, err
+		}
 		if _, err := b.load(ctx, t, append(append(flags, o.publish(t)...), "-conns", "0", "-events", "1")...); err != nil {
 			return nil, err
 		}
-		if err := t.holds(ctx, "/recentchange/**", 1); err != nil {
+		if err := t.dispatches(ctx, before+1); err != nil {
 			return nil, err
 		}
 	}
 	return append(flags, o.publish(t)...), nil
 }
 
-// holds waits until the topics hold so many events.
-func (t *target) holds(ctx context.Context, pattern string, events int64) error {
+// dispatches waits until so many events have been dispatched: who subscribes then begins behind them.
+func (t *target) dispatches(ctx context.Context, events int64) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for {
-		n, err := t.stored(ctx, pattern)
+		n, err := t.dispatched(ctx)
 		if err != nil || n >= events {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s holds %d events and should hold %d: %w", pattern, n, events, ctx.Err())
+			return fmt.Errorf("%d events have been dispatched and should %d: %w", n, events, ctx.Err())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// dispatched returns how many events the server has given to its readers.
+func (t *target) dispatched(ctx context.Context) (int64, error) {
+	body, err := t.get(ctx, "/status")
+	if err != nil {
+		return 0, err
+	}
+	var status struct{ Hub struct{ Dispatched int64 } }
+	if err := json.Unmarshal(body, &status); err != nil {
+		return 0, fmt.Errorf("status: %w", err)
+	}
+	return status.Hub.Dispatched, nil
 }
 
 // errUnserved says that the server has no such outlet.
