@@ -41,7 +41,8 @@ type Conn struct {
 
 	held held // what Next returned last
 
-	writing sync.Mutex // also guards sm.out and sm.sent
+	writing sync.Mutex // also guards ended, sm.out and sm.sent
+	ended   bool       // our side of the stream is closed
 	sm      *management
 
 	refused atomic.Uint64
@@ -65,6 +66,12 @@ type held struct {
 type asked struct {
 	to     jid.JID
 	answer chan *Answer // of one
+}
+
+// parse parses the stanza in h.
+func (c *Conn) parse(h *held) (xmlstream.Element, error) {
+	h.doc.Limits = c.scan.Limits
+	return h.doc.Parse(h.raw, c.ns)
 }
 
 // management is the state of XEP-0198.
@@ -108,8 +115,19 @@ func (c *Conn) fail(err error) error {
 
 // reject ends the stream because of what the server sent, and tells it why (RFC 6120 section 4.9.1.1).
 func (c *Conn) reject(err error) error {
-	_ = c.write(stream.AppendClose(stream.AsError(err).Append(nil, stream.TCP), stream.TCP)) // it is over anyhow
+	_ = c.end(stream.AsError(err).Append(nil, stream.TCP)) // it is over anyhow
 	return c.fail(err)
+}
+
+// end closes our side of the stream behind what is given, once.
+func (c *Conn) end(b []byte) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.ended {
+		return nil
+	}
+	c.ended = true
+	return c.writeLocked(stream.AppendClose(b, stream.TCP))
 }
 
 // fill reads once. It returns the cause of ctx's end, after which the connection goes on, or what has ended the connection.
@@ -172,16 +190,16 @@ func (c *Conn) element(ctx context.Context, h *held) (xmlstream.Element, error) 
 				return xmlstream.Element{}, err
 			}
 		case kind == xmlstream.End:
-			_ = c.write(stream.AppendClose(nil, stream.TCP)) // the server may be gone already
+			_ = c.end(nil) // the server may be gone already
 			return xmlstream.Element{}, c.fail(ErrClosed)
 		case kind == xmlstream.Stanza:
 			h.raw = append(h.raw[:0], b...)
-			el, err := h.doc.Parse(h.raw, c.ns)
+			el, err := c.parse(h)
 			if err != nil {
 				return el, c.reject(err)
 			}
 			if stream.IsError(el) {
-				_ = c.write(stream.AppendClose(nil, stream.TCP)) // as above
+				_ = c.end(nil) // as above
 				return el, c.fail(stream.ParseError(el))
 			}
 			return el, nil
@@ -299,6 +317,16 @@ func (c *Conn) Drop() *Session {
 	return s
 }
 
+// handled returns the acknowledgement of what has been taken, nothing without stream management.
+func (c *Conn) handled() []byte {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.sm == nil {
+		return nil
+	}
+	return stream.AppendAnswer(nil, c.sm.in.Load())
+}
+
 // closeTimeout bounds the wait for the server's end of the stream.
 const closeTimeout = 2 * time.Second
 
@@ -308,13 +336,7 @@ func (c *Conn) Close() error {
 	if c.Err() != nil {
 		return nil
 	}
-	c.writing.Lock()
-	var b []byte
-	if c.sm != nil {
-		b = stream.AppendAnswer(b, c.sm.in.Load())
-	}
-	err := c.writeLocked(stream.AppendClose(b, stream.TCP))
-	c.writing.Unlock()
+	err := c.end(c.handled())
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	for h := (held{}); err == nil && ctx.Err() == nil && c.Err() == nil; {

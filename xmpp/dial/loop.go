@@ -18,7 +18,7 @@ func (c *Conn) Next(ctx context.Context) (stanza.Stanza, error) {
 	for {
 		if raw := c.kept(); raw != nil {
 			c.held.raw = raw
-			el, err := c.held.doc.Parse(raw, c.ns)
+			el, err := c.parse(&c.held)
 			if err != nil { // it was parsed before
 				return stanza.Stanza{}, c.fail(err)
 			}
@@ -197,7 +197,7 @@ func (c *Conn) deliver(st *stanza.Stanza, h *held) bool {
 	delete(c.waiting, st.ID)
 	c.mu.Unlock()
 	ans := &Answer{held: held{raw: bytes.Clone(h.raw)}}
-	el, err := ans.held.doc.Parse(ans.held.raw, c.ns) // as it was parsed before
+	el, err := c.parse(&ans.held) // as it was parsed before
 	if err == nil {
 		ans.Stanza, err = stanza.Parse(el)
 	}

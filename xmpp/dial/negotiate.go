@@ -305,6 +305,6 @@ func (n *negotiation) giveUp(err error) {
 		n.reject(err)
 		return
 	}
-	_ = n.write(stream.AppendClose(nil, stream.TCP)) // it is over anyhow
+	_ = n.end(nil) // it is over anyhow
 	n.fail(err)
 }
