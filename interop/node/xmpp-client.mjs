@@ -32,6 +32,7 @@ const xmpp = client({
   },
 })
 xmpp.reconnect.delay = 200
+xmpp.timeout = 60_000 // for each step of logging in; it is 2 s otherwise
 
 xmpp.on('error', (error) => {
   if (error.name === 'SASLError') {
@@ -45,8 +46,16 @@ xmpp.streamManagement.on('resumed', () => report('resumed'))
 
 // Presence and messages of the room, which is joined with each new session.
 function room(left) {
-  xmpp.on('online', () => xmpp.send(xml('presence', { to: `${target}/${resource}` },
-    xml('x', 'http://jabber.org/protocol/muc', xml('history', { maxstanzas: '0' })))))
+  const join = () => xmpp.send(xml('presence', { to: `${target}/${resource}` },
+    xml('x', 'http://jabber.org/protocol/muc', xml('history', { maxstanzas: '0' })))).catch(console.error)
+  // The library is online before stream management (XEP-0198) is on, and does not count what comes meanwhile.
+  const sm = 'urn:xmpp:sm:3'
+  let managed = false
+  xmpp.on('nonza', (element) => {
+    if (element.name === 'stream:features') managed = Boolean(element.getChild('sm', sm))
+    if (element.is('enabled', sm)) setImmediate(join)
+  })
+  xmpp.on('online', () => managed || join())
   xmpp.on('stanza', (stanza) => {
     if (stanza.is('presence') && stanza.attrs.from?.startsWith(target + '/')) {
       if (stanza.attrs.type === 'error') {
