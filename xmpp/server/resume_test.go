@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -237,17 +238,31 @@ func (r *reader) complete(total int) bool {
 	return r.answers == max(r.sent-2, 0) && r.beats["pulse.localhost"] == total && r.beats["other.localhost"] == total
 }
 
-func (r *reader) cut() {
-	r.c.nc.Close()
-	r.w.until(func(s Stats) bool { return s.Waiting == 1 })
+// settle waits until every session with stream management waits for its resumption.
+func (w *world) settle() {
+	w.t.Helper()
+	w.each(func(x *Session) bool { return x.state == waiting || x.over })
 }
 
-// until waits for figures.
-func (w *world) until(so func(Stats) bool) {
+// ended waits until every session that has been closed is over.
+func (w *world) ended() {
 	w.t.Helper()
-	for end := time.Now().Add(patient); !so(w.s.Stats()); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			w.t.Fatalf("%+v", w.s.Stats())
+	w.each(func(x *Session) bool { return x.leaving == nil && x.state != ended || x.over })
+}
+
+func (w *world) each(so func(x *Session) bool) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	defer cancel()
+	w.s.mu.RLock()
+	all := make([]*Session, 0, len(w.s.managed))
+	for x := range w.s.managed {
+		all = append(all, x)
+	}
+	w.s.mu.RUnlock()
+	for _, x := range all {
+		if err := x.gone(ctx, patient, "", func() bool { return so(x) }); err != nil {
+			w.t.Fatalf("%v: %+v", err, w.s.Stats())
 		}
 	}
 }

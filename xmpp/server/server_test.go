@@ -65,14 +65,18 @@ type world struct {
 // start runs a server until the test ends.
 func start(t testing.TB, change func(o *Options)) *world {
 	t.Helper()
-	e, err := edge.New(edge.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	server, client := certificate(t)
-	o := Options{Edge: e, Users: users{}, Anonymous: true, TLS: server}
+	o := Options{Users: users{}, Anonymous: true, TLS: server}
 	if change != nil {
 		change(&o)
+	}
+	e := o.Edge
+	if e == nil {
+		var err error
+		if e, err = edge.New(edge.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		o.Edge = e
 	}
 	s, err := New(o)
 	if err != nil {

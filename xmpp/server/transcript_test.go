@@ -18,8 +18,8 @@ import (
 //	! tls        the handshake, on the connection opened last
 //	! beat N     the service pulse.localhost appends N messages to its flow
 //	! revoke     and lets nobody read it any more
-//	! waiting    waits until a session waits for its resumption
-//	! online N   waits until N sessions are there and none waits
+//	! waiting    waits until the sessions with stream management wait for their resumption
+//	! ended      waits until those that have been closed are over
 //	! expire     lets those that wait wait no longer
 //	! stop       the server stops
 //
@@ -56,16 +56,10 @@ func TestTranscripts(t *testing.T) {
 					last.Conn, last.scan = tc, xmlstream.Scanner{}
 					return tc.Handshake()
 				},
-				"beat":   func(_ map[string]string, n string) error { w.pulse.beat(atoi(n)); return nil },
-				"revoke": func(map[string]string, string) error { w.pulse.revoke(); return nil },
-				"waiting": func(map[string]string, string) error {
-					w.until(func(s Stats) bool { return s.Waiting > 0 })
-					return nil
-				},
-				"online": func(_ map[string]string, n string) error {
-					w.until(func(s Stats) bool { return s.Waiting == 0 && s.Sessions == int64(atoi(n)) })
-					return nil
-				},
+				"beat":    func(_ map[string]string, n string) error { w.pulse.beat(atoi(n)); return nil },
+				"revoke":  func(map[string]string, string) error { w.pulse.revoke(); return nil },
+				"waiting": func(map[string]string, string) error { w.settle(); return nil },
+				"ended":   func(map[string]string, string) error { w.ended(); return nil },
 				"expire": func(map[string]string, string) error {
 					for _, x := range w.s.waiting(func(*Session) bool { return true }) {
 						x.finish()
