@@ -1,16 +1,26 @@
-package dial_test
+package dial
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"testing"
-	"testing/synctest"
+	"time"
 
-	"tidings/xmpp/dial"
 	"tidings/xmpp/jid"
 )
+
+// said is a connection to a server that says all it has to say at once, whatever it is told.
+type said struct{ *bytes.Reader }
+
+func (said) Write(p []byte) (int, error)      { return len(p), nil }
+func (said) Close() error                     { return nil }
+func (said) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (said) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (said) SetDeadline(time.Time) error      { return nil }
+func (said) SetReadDeadline(time.Time) error  { return nil }
+func (said) SetWriteDeadline(time.Time) error { return nil }
 
 // FuzzServer has a server say anything: the client ends, with an error, and gives out stanzas until then.
 func FuzzServer(f *testing.F) {
@@ -32,43 +42,26 @@ func FuzzServer(f *testing.F) {
 		f.Add([]byte(s), true)
 		f.Add([]byte(s), false)
 	}
-	f.Fuzz(func(t *testing.T, said []byte, account bool) {
-		synctest.Test(t, func(t *testing.T) {
-			cfg := dial.Config{JID: localhost, Address: "x", Plaintext: true, Manage: true, Resume: resumable(t)}
-			if account {
-				cfg.JID, cfg.Password = jid.MustParse("ann@localhost"), "pencil"
-			}
-			ours, theirs := net.Pipe()
-			cfg.DialContext = func(context.Context, string, string) (net.Conn, error) { return ours, nil }
-			go func() {
-				theirs.Write(said)
-				theirs.Close()
-			}()
-			go io.Copy(io.Discard, theirs)
-			c, err := dial.Dial(t.Context(), cfg)
-			if (c == nil) != (err != nil) {
-				t.Fatalf("%v, %v", c, err)
-			}
-			for err == nil {
-				_, err = c.Next(t.Context())
-			}
-			if c == nil {
-				return
-			}
-			if _, again := c.Next(t.Context()); c.Err() == nil || !errors.Is(again, c.Err()) {
-				t.Errorf("%v, then %v", err, again)
-			}
-			c.Drop()
-		})
+	f.Fuzz(func(t *testing.T, script []byte, account bool) {
+		localhost := jid.MustParse("localhost")
+		cfg := Config{JID: localhost, Address: "x", Plaintext: true, Manage: true, Resume: &Session{jid: localhost, sm: &management{id: "s"}}}
+		if account {
+			cfg.JID, cfg.Password = jid.MustParse("ann@localhost"), "pencil"
+		}
+		cfg.DialContext = func(context.Context, string, string) (net.Conn, error) { return said{bytes.NewReader(script)}, nil }
+		c, err := Dial(t.Context(), cfg)
+		if (c == nil) != (err != nil) {
+			t.Fatalf("%v, %v", c, err)
+		}
+		for err == nil {
+			_, err = c.Next(t.Context())
+		}
+		if c == nil {
+			return
+		}
+		if _, again := c.Next(t.Context()); c.Err() == nil || !errors.Is(again, c.Err()) {
+			t.Errorf("%v, then %v", err, again)
+		}
+		c.Drop()
 	})
-}
-
-// resumable returns a session.
-func resumable(t *testing.T) *dial.Session {
-	c, theirs, err := scripted(t, dial.Config{Manage: true}, "<sm xmlns='urn:xmpp:sm:3'/>", "<enabled xmlns='urn:xmpp:sm:3' id='s' resume='true'/>")
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs.Close()
-	return c.Drop()
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 
 	"tidings/internal/transcript"
@@ -177,7 +176,6 @@ type lines struct {
 	scan xmlstream.Scanner
 	out  bytes.Buffer
 	buf  [4096]byte
-	once sync.Once
 }
 
 func (l *lines) Read(p []byte) (int, error) {
