@@ -18,10 +18,13 @@ var everyone = []string{"rawfan", "tidings", "nchan", "mercure", "centrifugo"}
 func (b *bench) best(ctx context.Context, names []string, better func(a, than measure.Result) bool,
 	flags func(*target) ([]string, error)) map[string]measure.Result {
 	kept := map[string]measure.Result{}
-	for range b.repeat {
+	for i := range b.repeat {
 		for _, s := range b.chosen(names...) {
 			if ctx.Err() != nil {
 				return kept
+			}
+			if i > 0 && s.once {
+				continue
 			}
 			err := b.with(ctx, s, func(t *target) error {
 				args, err := flags(t)

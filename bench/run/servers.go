@@ -24,16 +24,18 @@ type server struct {
 	prepare func(context.Context, *bench) (string, error)
 	// start runs it on a fresh folder and free ports of 127.0.0.1, and returns when it can be used.
 	start func(context.Context, *bench, string) (*target, error)
+	// once says that it takes too long to be measured -repeat times.
+	once bool
 }
 
 var servers = []server{
-	{"rawfan", prepareRawfan, startRawfan},
-	{"tidings", prepareTidings, startTidings},
-	{"nchan", prepareNchan, startNchan},
-	{"mercure", prepareMercure, startMercure},
-	{"centrifugo", prepareCentrifugo, startCentrifugo},
-	{"prosody", prepareProsody, startProsody},
-	{"ejabberd", prepareEjabberd, startEjabberd},
+	{name: "rawfan", prepare: prepareRawfan, start: startRawfan},
+	{name: "tidings", prepare: prepareTidings, start: startTidings},
+	{name: "nchan", prepare: prepareNchan, start: startNchan},
+	{name: "mercure", prepare: prepareMercure, start: startMercure},
+	{name: "centrifugo", prepare: prepareCentrifugo, start: startCentrifugo},
+	{name: "prosody", prepare: prepareProsody, start: startProsody, once: true},
+	{name: "ejabberd", prepare: prepareEjabberd, start: startEjabberd},
 }
 
 // A target is a running server and how the load generator uses it.
