@@ -63,8 +63,11 @@ type live struct {
 
 func (l *live) Next() ([]byte, edge.Status) {
 	p, st := l.Source.Next()
-	if st == edge.Idle && l.srv.stopping.Load() {
-		return nil, edge.Ended
+	if l.srv.stopping.Load() {
+		if st == edge.Idle {
+			return nil, edge.Ended
+		}
+		l.release(false) // it has still to catch up, which may take it long
 	}
 	if idle := st == edge.Idle; idle != l.idle.Load() {
 		l.idle.Store(idle)
@@ -74,13 +77,21 @@ func (l *live) Next() ([]byte, edge.Status) {
 
 func (l *live) Close() {
 	l.Source.Close()
+	l.release(true)
+}
+
+// release says that Stop need not wait for the source any more, which is closed or not.
+func (l *live) release(closed bool) {
 	s := l.srv
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.lives, l)
+	if closed {
+		delete(s.lives, l)
+	}
 	if !l.awaited {
 		return
 	}
+	l.awaited = false
 	if s.awaited--; s.awaited == 0 {
 		close(s.out)
 	}

@@ -33,6 +33,8 @@ type request struct {
 	srv  *Server
 	peer service.Peer
 	st   stanza.Stanza
+
+	begun bool // it has had its turn in the queue, and goes on in it
 }
 
 func (r *request) result(payload []byte) { r.peer.Send(r.st.AppendResult(nil, payload)) }
@@ -174,7 +176,12 @@ func slice(names []string, page rsm.Request, most int) (from, to int, err error)
 
 // later puts a request that waits for the journal into the queue of its peer.
 func (s *Server) later(r *request, prepare func(ctx context.Context) error, finish func(done func())) {
-	s.welcome(r.peer).add(job{prepare: prepare, finish: finish, refuse: r.fail})
+	j := job{prepare: prepare, finish: finish, refuse: r.fail}
+	if v := s.welcome(r.peer); r.begun {
+		v.first(j)
+	} else {
+		v.add(j)
+	}
 }
 
 // asked is what a request says of a room: what its peer reads there.
@@ -209,6 +216,7 @@ func (s *Server) withRoom(r *request, f func(*asked)) {
 		t, err = s.find(ctx, a.actor, r.st.To.Local())
 		return err
 	}, func(done func()) {
+		r.begun = true
 		ask(t)
 		done()
 	})

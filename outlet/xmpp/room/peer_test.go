@@ -93,6 +93,7 @@ type peer struct {
 	account string
 	refuse  bool // tasks and flows
 	mute    bool // nobody reads
+	onTask  func()
 	ops     []func()
 	flows   []*attached
 	used    bool
@@ -145,6 +146,9 @@ func (p *peer) Send(b []byte) {
 func (p *peer) Task(f func(ctx context.Context) func()) bool {
 	if p.refuse {
 		return false
+	}
+	if p.onTask != nil {
+		p.onTask()
 	}
 	p.ops = append(p.ops, func() {
 		if then := f(context.Background()); then != nil {
@@ -205,38 +209,43 @@ func (a *attached) Detach() {
 
 func (a *attached) Swap(func(service.Mark) service.Flow) { a.p.t.Error("Swap is not expected") }
 
-// run does everything that can be done, one message of each flow at a time.
+// run does everything that can be done.
 func (p *peer) run() {
-	for again := true; again && !p.mute; {
-		again = len(p.ops) > 0
-		ops := p.ops
-		p.ops = nil
-		for _, f := range ops {
-			f()
-		}
-		for _, a := range slices.Clone(p.flows) {
-			if a.gone || a.src == nil {
-				continue
-			}
-			b, st := a.src.Next()
-			switch st {
-			case edge.Idle:
-				continue
-			case edge.Behind:
-				a.src.Fetch(context.Background())
-			case edge.Ready:
-				m, rest := service.Cut(b)
-				if len(a.src.Advance(len(b)-len(rest))) > 0 {
-					p.t.Error("Advance at the end of a message returns a rest")
-				}
-				p.Send(fmt.Appendf(nil, "<message to='%s'%s", p.jid, m))
-			case edge.Ended:
-				a.remove()
-				a.flow.Ended(nil)
-			}
-			again = true
-		}
+	for !p.mute && p.step() {
 	}
+}
+
+// step does what waits and takes one message of each flow; it reports whether there was something to do.
+func (p *peer) step() (again bool) {
+	again = len(p.ops) > 0
+	ops := p.ops
+	p.ops = nil
+	for _, f := range ops {
+		f()
+	}
+	for _, a := range slices.Clone(p.flows) {
+		if a.gone || a.src == nil {
+			continue
+		}
+		b, st := a.src.Next()
+		switch st {
+		case edge.Idle:
+			continue
+		case edge.Behind:
+			a.src.Fetch(context.Background())
+		case edge.Ready:
+			m, rest := service.Cut(b)
+			if len(a.src.Advance(len(b)-len(rest))) > 0 {
+				p.t.Error("Advance at the end of a message returns a rest")
+			}
+			p.Send(fmt.Appendf(nil, "<message to='%s'%s", p.jid, m))
+		case edge.Ended:
+			a.remove()
+			a.flow.Ended(nil)
+		}
+		again = true
+	}
+	return again
 }
 
 // resume lets every flow go on after its mark, as after a resumption.
@@ -251,21 +260,43 @@ func (p *peer) resume() {
 
 // say gives the service a stanza of the peer.
 func (p *peer) say(text string) {
-	var d xmlstream.Document
-	el, err := d.Parse([]byte(text), xmlstream.NewContext("jabber:client"))
-	if err != nil {
-		p.t.Fatalf("%v: %s", err, text)
+	if _, ok := p.try(text); !ok {
+		p.t.Fatalf("no stanza: %s", text)
 	}
-	st, err := stanza.Parse(el)
+}
+
+// try is say for what may be no stanza.
+func (p *peer) try(text string) (st stanza.Stanza, ok bool) {
+	var d xmlstream.Document
+	el, err := d.Parse([]byte(strings.TrimSpace(text)), xmlstream.NewContext("jabber:client"))
+	if err != nil {
+		return st, false
+	}
+	st, err = stanza.Parse(el)
 	st.From = p.jid
-	if e, ok := err.(*stanza.Error); ok { // the carrier answers
-		p.Send(st.AppendError(nil, e))
-		return
+	if err != nil || st.To.Domain() != "conference.localhost" { // the carrier answers
+		return st, false
 	}
 	p.used = true
 	p.svc.Stanza(p, &st)
+	copied := st
 	// What the call was given is valid no more.
 	d.Parse([]byte("<gone/>"), nil)
+	return copied, true
+}
+
+// parse reads a stanza that the peer was sent.
+func (p *peer) parse(b []byte) stanza.Stanza {
+	var d xmlstream.Document
+	el, err := d.Parse(b, xmlstream.NewContext("jabber:client"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	st, err := stanza.Parse(el)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return st
 }
 
 func (p *peer) gone() {
