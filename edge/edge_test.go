@@ -305,6 +305,62 @@ func TestInputAndWrite(t *testing.T) {
 	})
 }
 
+func TestPut(t *testing.T) {
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		line := []byte(strings.Repeat("z", 9999) + "\n") // used again and again, as its owner may
+		nc, _ := s.dial(&Protocol{Name: "put", Input: func(c *Conn, p []byte) error {
+			for range p {
+				c.Put(line)
+				line[0]++
+			}
+			return nil
+		}}, 4096)
+		io.WriteString(nc, "0123456789")
+		r := bufio.NewReaderSize(nc, 16<<10)
+		for i := range 10 {
+			got, err := r.ReadString('\n')
+			if err != nil || len(got) != len(line) || got[0] != 'z'+byte(i) || got[1] != 'z' {
+				t.Fatalf("line %d is of %d bytes and begins with %q: %v", i, len(got), got[:min(len(got), 2)], err)
+			}
+		}
+	})
+}
+
+// A cursor that was idle for a reason of its own, which no Wake of the group ends.
+func TestAttachmentWake(t *testing.T) {
+	kinds(t, Options{}, func(t *testing.T, s *server) {
+		l := &lines{g: s.e.NewGroup()}
+		nc, c := s.dial(proto, 0)
+		a := c.Attach(l.g, l.cursor(0))
+		l.mu.Lock()
+		l.all = append(l.all, "quiet\n"...)
+		l.mu.Unlock()
+		a.Wake()
+		if got, err := bufio.NewReader(nc).ReadString('\n'); got != "quiet\n" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	})
+}
+
+// Abort closes at once, also behind a write that waits for a peer that does not read.
+func TestAbort(t *testing.T) {
+	kinds(t, Options{WriteTimeout: time.Hour}, func(t *testing.T, s *server) {
+		l := &lines{g: s.e.NewGroup()}
+		_, c := s.dial(proto, 4096)
+		cur := l.cursor(0)
+		c.Attach(l.g, cur)
+		for range 1000 {
+			l.append(strings.Repeat("y", 16000)+"\n", 0)
+		}
+		c.Abort("enough")
+		<-cur.closed
+		st := s.e.Stats().Closed
+		if st["enough"]+st[ReasonWriteTimeout] != 1 {
+			t.Errorf("closed: %v", st)
+		}
+	})
+}
+
 func TestQueueIsBounded(t *testing.T) {
 	kinds(t, Options{MaxQueue: 1 << 16, WriteTimeout: time.Second, Keepalive: time.Second}, func(t *testing.T, s *server) {
 		_, c := s.dial(proto, 4096)

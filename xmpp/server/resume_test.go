@@ -33,7 +33,6 @@ type reader struct {
 	answers  int               // of them, in order
 	beats    map[string]int    // last number of each flow
 	counting bool              // stream management is on
-	acked    uint32            // of its own stanzas
 	control  map[string]string // last elements of stream management by name
 }
 
