@@ -49,6 +49,8 @@ var ways = []Way{
 		Code: "const socket = io.connect({{js .RC}})\nsocket.on('connect', () => socket.emit('subscribe', {{js .Wiki}}))\nsocket.on('change', (change) => console.log(change.title))"},
 	{ID: "irc", Name: "IRC", About: "The coloured lines of irc.wikimedia.org, in channels of the same names.", Needs: "irc", Changes: true,
 		Code: "irssi --connect {{sh .IRCHost}} --port {{.IRCPort}}\n/join {{.Channel}}"},
+	{ID: "xmpp", Name: "XMPP", About: "A room for each wiki, with the messages of the XMLRC extension's bridge: a body for people, <rc> for programs. Any client, with or without an account.", Needs: "xmpp", Changes: true,
+		Code: `xmpp:{{.Room}}?join`},
 	{ID: "publish", Name: "Publish", About: "JSON, XML or text. A token is needed: tidings token create NAME {{sh .Scope}} makes one.",
 		Code: `curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: text/plain' -d 'hello' {{sh .Publish}}`},
 }
@@ -68,12 +70,14 @@ type target struct {
 	IRCHost      string
 	IRCPort      string
 	Channel      string
+	Room         string // address
 	Publish      string // URL
 	Scope        string // that publishing there needs
 }
 
-// targetOf returns the view in the words of each protocol; base is the server's address, irc that of its IRC listener.
-func targetOf(v view, base, irc string) target {
+// targetOf returns the view in the words of each protocol; base is the server's address, irc that of its IRC listener, rooms
+// the domain of its XMPP rooms.
+func targetOf(v view, base, irc, rooms string) target {
 	t := target{Base: base, Topics: v.Topics, Subscribe: base + v.stream(), RC: base + "/rc"}
 	if v.Filter != "" {
 		t.Filters = append(t.Filters, v.Filter)
@@ -110,9 +114,9 @@ func targetOf(v view, base, irc string) target {
 	if len(stream) > 0 {
 		t.EventStreams += "?" + encode(stream)
 	}
-	t.Channel = "#en.wikipedia"
+	t.Channel, t.Room = "#en.wikipedia", "en.wikipedia.org@"+rooms
 	if exact != "" {
-		t.Channel = "#" + strings.TrimSuffix(exact, ".org")
+		t.Channel, t.Room = "#"+strings.TrimSuffix(exact, ".org"), exact+"@"+rooms
 	}
 	if host, port, err := net.SplitHostPort(irc); err == nil {
 		if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() { // on every address: then where the page is
@@ -173,7 +177,7 @@ func waysFor(v view, base string, serves map[string]string) []shownWay {
 	if v.Complaint != nil {
 		return nil
 	}
-	t := targetOf(v, base, serves["irc"])
+	t := targetOf(v, base, serves["irc"], serves["xmpp"])
 	var shown []shownWay
 	for i, w := range ways {
 		if _, has := serves[w.Needs]; w.Needs != "" && !has || w.Changes && !v.recentChanges() {

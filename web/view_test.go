@@ -111,7 +111,7 @@ func FuzzView(f *testing.F) {
 }
 
 func TestWays(t *testing.T) {
-	serves := map[string]string{"irc": "[::1]:6667", "websocket": "", "rcstream": "", "socketio": ""}
+	serves := map[string]string{"irc": "[::1]:6667", "xmpp": "conference.localhost", "websocket": "", "rcstream": "", "socketio": ""}
 	for _, tt := range []struct {
 		query string
 		want  map[string]string // code by id; empty if it is not shown
@@ -126,12 +126,14 @@ func TestWays(t *testing.T) {
 				`socket.on('event', (event) => console.log(event.topic, event.data))` + "\n" + `socket.on('gap', (gap) => console.warn('gap', gap))`,
 			"rcstream": "const socket = io.connect('http://h:1/rc')\nsocket.on('connect', () => socket.emit('subscribe', '*'))\nsocket.on('change', (change) => console.log(change.title))",
 			"irc":      "irssi --connect ::1 --port 6667\n/join #en.wikipedia",
+			"xmpp":     "xmpp:en.wikipedia.org@conference.localhost?join",
 			"publish":  `curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: text/plain' -d 'hello' http://h:1/topics/greetings`,
 		}},
 		{"topic=/recentchange/de.wikipedia.org&bot=false&filter=" + url.QueryEscape(`title == 'x' && ns == 0`), map[string]string{
 			"tail":         `tidings tail --server http://h:1 /recentchange/de.wikipedia.org --filter 'title == '\''x'\'' && ns == 0' --filter bot=false`,
 			"eventstreams": "curl -N 'http://h:1/v2/stream/recentchange?bot=false&filter=title%20%3D%3D%20%27x%27%20%26%26%20ns%20%3D%3D%200&server_name=de.wikipedia.org'",
 			"irc":          "irssi --connect ::1 --port 6667\n/join #de.wikipedia",
+			"xmpp":         "xmpp:de.wikipedia.org@conference.localhost?join",
 			"socketio": `const socket = io('http://h:1')` + "\n" +
 				`socket.on('connect', () => socket.recovered || socket.emit('subscribe', {"topics":["/recentchange/de.wikipedia.org"],"filter":["title == 'x' && ns == 0",{"bot":["false"]}]}))` + "\n" +
 				`socket.on('event', (event) => console.log(event.topic, event.data))` + "\n" + `socket.on('gap', (gap) => console.warn('gap', gap))`,
@@ -141,7 +143,7 @@ func TestWays(t *testing.T) {
 			"sse":          `curl -N 'http://h:1/subscribe?topic=/news/it%27s%20%5Bab%5D%3F'`,
 			"browser":      "const source = new EventSource('http://h:1/subscribe?topic=/news/it%27s%20%5Bab%5D%3F')\nsource.onmessage = (e) => console.log(JSON.parse(e.data))\nsource.addEventListener('gap', (e) => console.warn('gap', e.data))",
 			"json":         `curl -g 'http://h:1/topics/news/it%27s%20[ab]%3F?limit=10'`,
-			"eventstreams": "", "irc": "", "rcstream": "",
+			"eventstreams": "", "irc": "", "rcstream": "", "xmpp": "",
 		}},
 		{"topic=/news/local", map[string]string{"publish": `curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: text/plain' -d 'hello' http://h:1/topics/news/local`}},
 		{"topic=nonsense", map[string]string{"tail": "", "sse": "", "publish": ""}},
@@ -171,7 +173,7 @@ func TestWays(t *testing.T) {
 		}
 	}
 	for _, w := range waysFor(v, "http://h:1", nil) {
-		if w.ID == "irc" || w.ID == "websocket" || w.ID == "rcstream" || w.ID == "socketio" {
+		if w.ID == "irc" || w.ID == "xmpp" || w.ID == "websocket" || w.ID == "rcstream" || w.ID == "socketio" {
 			t.Errorf("a server that has no %s offers it", w.Name)
 		}
 	}

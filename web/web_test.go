@@ -46,7 +46,7 @@ func newWorld(t *testing.T) *world {
 			}
 			return topics, err
 		},
-		Serves: map[string]string{"irc": "127.0.0.1:6667", "websocket": "", "rcstream": "", "socketio": ""},
+		Serves: map[string]string{"irc": "127.0.0.1:6667", "xmpp": "conference.localhost", "websocket": "", "rcstream": "", "socketio": ""},
 	})
 	if err != nil {
 		t.Fatal(err)
