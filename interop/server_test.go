@@ -81,6 +81,7 @@ type server struct {
 	http string
 	udp  string
 	irc  string
+	xmpp string
 	args []string
 	log  *os.File
 
@@ -113,7 +114,7 @@ func newServerAt(t *testing.T, config, udp string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, dir: dir, up: make(chan struct{}), http: freePort(t, "tcp"), udp: udp, irc: freePort(t, "tcp")}
+	s := &server{t: t, dir: dir, up: make(chan struct{}), http: freePort(t, "tcp"), udp: udp, irc: freePort(t, "tcp"), xmpp: freePort(t, "tcp")}
 	s.url = "http://" + s.http
 	if err := os.WriteFile(dir+"/tidings.toml", []byte(config+wikiConfig), 0o644); err != nil {
 		t.Fatal(err)
@@ -121,7 +122,7 @@ func newServerAt(t *testing.T, config, udp string) *server {
 	if s.log, err = os.Create(dir + "/stderr.log"); err != nil {
 		t.Fatal(err)
 	}
-	s.args = []string{"serve", "--config", dir + "/tidings.toml", "--data", dir + "/data", "--http", s.http, "--udp", s.udp, "--irc", s.irc}
+	s.args = []string{"serve", "--config", dir + "/tidings.toml", "--data", dir + "/data", "--http", s.http, "--udp", s.udp, "--irc", s.irc, "--xmpp", s.xmpp}
 	t.Cleanup(func() {
 		s.kill()
 		s.log.Close()

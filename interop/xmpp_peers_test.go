@@ -111,7 +111,7 @@ func TestXMPPResumesElsewhere(t *testing.T) {
 						for n := range 10 {
 							said.say(`<rc type="edit" title="%d"/>`, round*10+n)
 						}
-						follow.untilTitle(ctx, (round+1)*10)
+						follow.untilSeen(ctx, (round+1)*10)
 					}
 					follow.ended(ctx)
 				})
@@ -120,17 +120,18 @@ func TestXMPPResumesElsewhere(t *testing.T) {
 	}
 }
 
-// roomFollower is a client in a room, over a proxy that cuts its connections, which is to see rising titles.
+// roomFollower is a client in a room, over a proxy that cuts its connections, which is to see each message once.
 type roomFollower struct {
 	*xmppSession
 	proxy   *cutter
-	seen    int // messages
-	resumed int // times
+	seen    int                            // messages
+	resumed int                            // times
+	is      func(m xmppReport, n int) bool // whether it is message n, from 0 on
 }
 
 func followRoom(ctx context.Context, t *testing.T, c *xmppClient, host xmppHost, user, password, room string, count int) *roomFollower {
 	t.Helper()
-	f := &roomFollower{}
+	f := &roomFollower{is: func(r xmppReport, n int) bool { return r.RC["title"] == fmt.Sprint(n) }}
 	if c.webSocket {
 		addr, path, _ := strings.Cut(strings.TrimPrefix(host.webSocket, "ws://"), "/")
 		f.proxy = newCutter(t, addr)
@@ -144,8 +145,8 @@ func followRoom(ctx context.Context, t *testing.T, c *xmppClient, host xmppHost,
 	return f
 }
 
-// untilTitle reads until so many messages have come, each once and in order.
-func (f *roomFollower) untilTitle(ctx context.Context, n int) {
+// untilSeen reads until so many messages have come, each once and in order.
+func (f *roomFollower) untilSeen(ctx context.Context, n int) {
 	f.t.Helper()
 	for f.seen < n {
 		f.read(ctx)
@@ -169,7 +170,7 @@ func (f *roomFollower) read(ctx context.Context) {
 	case r.Event == "offline":
 	case r.Event == "resumed":
 		f.resumed++
-	case r.Event == "message" && r.RC["title"] == fmt.Sprint(f.seen):
+	case r.Event == "message" && f.is(r, f.seen):
 		f.seen++
 	default:
 		f.t.Fatalf("after %d messages it says %+v", f.seen, r)

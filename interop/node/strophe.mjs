@@ -16,6 +16,7 @@ const [mode, url, , jid, password, target, count] = process.argv.slice(2)
 const connection = new Strophe.Connection(url, { enableStreamManagement: mode === 'room' })
 connection.maxRetries = 0
 let done = false
+let again
 
 function connect() {
   connection.connect(jid, password, (status, condition, element) => {
@@ -32,7 +33,8 @@ function connect() {
       case Strophe.Status.DISCONNECTED:
         if (done) process.exit(0)
         report('offline')
-        setTimeout(connect, 200)
+        clearTimeout(again) // it may say so twice
+        again = setTimeout(connect, 200)
     }
   })
 }

@@ -40,15 +40,15 @@ aioxmpp.Message.rc = xso.Child([RC])
 
 class Client:
     def __init__(self, host, port, jid, password):
-        self.mechanism, self.tls, self.condition = '', False, None
+        self.mechanism, self.tls, self.condition, self.suspended = '', False, None, False
         self.client = aioxmpp.PresenceManagedClient(
             aioxmpp.JID.fromstr(jid), aioxmpp.make_security_layer(password, no_verify=True),
             override_peer=[(host, int(port), STARTTLSConnector())])
         self.client.backoff_start = timedelta(seconds=0.2)
         self.client.backoff_cap = timedelta(seconds=1)
         self.client.on_stream_established.connect(self.on_established)
-        self.client.on_stream_resumed.connect(lambda: report('resumed'))
-        self.client.on_stream_suspended.connect(lambda _: report('offline'))
+        self.client.on_stream_resumed.connect(self.on_resumed)
+        self.client.on_stream_suspended.connect(self.on_suspended)
         self.client.on_failure.connect(self.on_failure)
         client, exchange = self, aioxmpp.sasl.SASLXMPPInterface._send_sasl_node_and_wait_for
 
@@ -62,7 +62,18 @@ class Client:
                 raise
         aioxmpp.sasl.SASLXMPPInterface._send_sasl_node_and_wait_for = noted
 
+    def on_suspended(self, _):
+        self.suspended = True
+        report('offline')
+
+    def on_resumed(self):
+        # It is called for a new session too.
+        if self.suspended:
+            report('resumed')
+        self.suspended = False
+
     def on_established(self):
+        self.suspended = False
         report('online', mechanism=self.mechanism, tls=self.tls, jid=str(self.client.local_jid))
 
     def on_failure(self, error):

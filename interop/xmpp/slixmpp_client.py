@@ -44,6 +44,8 @@ class Client(slixmpp.ClientXMPP):
             self.register_plugin(plugin)
         if resume:
             self.register_plugin('xep_0198')
+        # It tries each mechanism in turn, and where a password is wrong goes on to be anonymous.
+        self['feature_mechanisms'].min_mech = 'LOGIN'
         self.condition = ''
         self.started = asyncio.Event()
         self.add_event_handler('session_start', self.on_start)
@@ -75,44 +77,54 @@ class Room:
 
     def __init__(self, client, room, count):
         self.client, self.room, self.left = client, room, count
-        self.last = ''
+        self.last, self.seen = '', set()
+        self.held = None  # what comes live while the archive is read
         self.done = asyncio.Event()
         client.add_event_handler('session_start', self.on_start)
         client.add_event_handler('groupchat_message', lambda m: self.message(m.xml))
         client.add_event_handler('disconnected', self.on_disconnected)
 
     async def on_start(self, _):
+        if self.last:
+            self.held = []
         try:
             await self.client['xep_0045'].join_muc_wait(self.room, self.client.boundjid.resource, maxstanzas=0)
         except PresenceError as e:
             report('error', condition=e.condition)
             os._exit(1)
-        if self.last:
+        if self.held is not None:
             await self.catch_up()
         report('joined', room=self.room)
 
     async def catch_up(self):
-        """Reads what the archive of the room has after the last message that was seen (XEP-0313)."""
-        pages = self.client['xep_0313'].retrieve(jid=slixmpp.JID(self.room), rsm={'after': self.last, 'max': 20}, iterator=True)
-        held, self.held = [], []
-        async for page in pages:
-            for result in page['mam']['results']:
-                forwarded = result.xml.find('.//{jabber:client}message')
-                held.append((result['mam_result']['id'], forwarded))
-        for id, message in held:
-            self.message(message, id)
+        """Reads what the archive of the room has after the last message that was seen (XEP-0313), and then what came meanwhile."""
+        try:
+            async for result in self.client['xep_0313'].iterate(slixmpp.JID(self.room), rsm={'after': self.last, 'max': 20}):
+                result = result['mam_result']
+                self.show(result['forwarded'].xml.find('{jabber:client}message'), result['id'])
+        except IqError as e:
+            report('gap', condition=e.condition)
+        held, self.held = self.held, None
+        for message in held:
+            self.message(message)
 
-    def message(self, message, archive_id=None):
+    def message(self, message):
+        if self.held is not None:
+            self.held.append(message)
+            return
+        ids = [sid.get('id') for sid in message.iter(SID) if sid.get('by') == self.room]
+        if not ids or ids[0] not in self.seen:
+            self.show(message, *ids)
+
+    def show(self, message, id=None):
         body, rc = message.find('{jabber:client}body'), rc_of(message)
         if body is None and rc is None:
             return
-        id = archive_id
-        for sid in message.iter(SID):
-            if id is None and sid.get('by') == self.room:
-                id = sid.get('id')
-        self.last = id or self.last
+        if id:
+            self.seen.add(id)
+            self.last = id
         report('message', **{'from': message.get('from'), 'body': body.text if body is not None else None, 'rc': rc, 'stanza_id': id,
-                             'archive': archive_id is not None})
+                             'archive': self.held is not None})
         self.left -= 1
         if self.left == 0:
             self.done.set()
