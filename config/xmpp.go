@@ -24,7 +24,7 @@ type XMPP struct {
 
 	MaxStanza                Size     `toml:"max_stanza"`
 	HandshakeTimeout         Duration `toml:"handshake_timeout"`           // until a session has begun
-	IdleTimeout              Duration `toml:"idle_timeout"`                // of a session whose client says nothing; it is asked first
+	AckTimeout               Duration `toml:"ack_timeout"`                 // of a session that owes an acknowledgement (XEP-0198)
 	ResumeWindow             Duration `toml:"resume_window"`               // how long a session without a connection is kept
 	SessionsPerAccount       int      `toml:"sessions_per_account"`        // at a time
 	MaxConnectionsPerAddress int      `toml:"max_connections_per_address"` // 0: no limit; loopback has none
@@ -49,7 +49,7 @@ func defaultXMPP() XMPP {
 		ScramIterations:          10_000,
 		MaxStanza:                256 << 10,
 		HandshakeTimeout:         Duration(30 * time.Second),
-		IdleTimeout:              Duration(5 * time.Minute),
+		AckTimeout:               Duration(time.Minute),
 		ResumeWindow:             Duration(5 * time.Minute),
 		SessionsPerAccount:       100,
 		MaxConnectionsPerAddress: 256,
@@ -88,7 +88,7 @@ func (v *checker) xmpp(c *Config) {
 	v.count("xmpp.scram_iterations", x.ScramIterations, 4096, 5_000_000)
 	v.size("xmpp.max_stanza", x.MaxStanza, 10_000, 16<<20) // RFC 6120 section 13.12: at least 10,000 bytes
 	v.duration("xmpp.handshake_timeout", x.HandshakeTimeout, time.Second, 10*time.Minute)
-	v.duration("xmpp.idle_timeout", x.IdleTimeout, 10*time.Second, day)
+	v.duration("xmpp.ack_timeout", x.AckTimeout, 10*time.Second, day)
 	v.duration("xmpp.resume_window", x.ResumeWindow, 0, day)
 	v.count("xmpp.sessions_per_account", x.SessionsPerAccount, 1, 1_000_000)
 	v.count("xmpp.max_connections_per_address", x.MaxConnectionsPerAddress, 0, math.MaxInt32)

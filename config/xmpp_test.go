@@ -65,7 +65,7 @@ func TestXMPPRefuses(t *testing.T) {
 		{"scram_iterations = 4095", "xmpp.scram_iterations is 4095: want 4096 to 5000000"},
 		{"max_stanza = 9999", "xmpp.max_stanza is 9999: want 10000 to 16MiB"},
 		{"handshake_timeout = '0s'", "xmpp.handshake_timeout is 0s"},
-		{"idle_timeout = '1s'", "xmpp.idle_timeout is 1s"},
+		{"ack_timeout = '1s'", "xmpp.ack_timeout is 1s"},
 		{"resume_window = '-1s'", "xmpp.resume_window is -1s"},
 		{"sessions_per_account = 0", "xmpp.sessions_per_account is 0"},
 		{"max_connections_per_address = -1", "xmpp.max_connections_per_address is -1"},

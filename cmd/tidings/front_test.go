@@ -14,7 +14,7 @@ import (
 // TestFront: browsers get the live page, at the root and where they are led to a topic; everybody else what they asked for.
 func TestFront(t *testing.T) {
 	cfg := config.Defaults()
-	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr, cfg.Durability = t.TempDir(), "127.0.0.1:0", config.Off, "127.0.0.1:0", "interval"
+	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr, cfg.XMPP.Addr, cfg.Durability = t.TempDir(), "127.0.0.1:0", config.Off, "127.0.0.1:0", "127.0.0.1:0", "interval"
 	s, err := open(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 // TestIRC: a server with IRC says where, serves it, tells its figures and says goodbye.
 func TestIRC(t *testing.T) {
 	cfg := config.Defaults()
-	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr = t.TempDir(), "127.0.0.1:0", config.Off, "127.0.0.1:0"
+	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr, cfg.XMPP.Addr = t.TempDir(), "127.0.0.1:0", config.Off, "127.0.0.1:0", config.Off
 	cfg.Domain, cfg.IRC.Channels = "feed.example.org", map[string][]string{"#all": {"/recentchange/*"}}
 	s, err := open(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -96,7 +96,7 @@ func TestIRCRefuses(t *testing.T) {
 	}
 	defer ln.Close()
 	cfg := config.Defaults()
-	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr = t.TempDir(), config.Off, config.Off, ln.Addr().String()
+	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr, cfg.XMPP.Addr = t.TempDir(), config.Off, config.Off, ln.Addr().String(), config.Off
 	if s, err := open(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "listening for IRC") {
 		t.Errorf("%v, %v", s, err)
 	}

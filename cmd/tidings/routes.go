@@ -52,6 +52,7 @@ func (s *server) routes() http.Handler {
 	mux.Handle("GET /metrics", s.metrics())
 	mux.HandleFunc("GET /rcstream_status", s.rc.ServeStatus)
 	mux.HandleFunc("GET /robots.txt", func(w http.ResponseWriter, r *http.Request) { plain(w, http.StatusOK, "User-agent: *\nDisallow: /") })
+	s.routesXMPP(mux)
 	mux.HandleFunc("GET /{$}", s.front)
 	mux.HandleFunc("GET "+web.StatePath, s.web.ServeState)
 	mux.HandleFunc("GET "+web.AssetsPath, s.web.ServeAsset)

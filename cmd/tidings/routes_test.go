@@ -18,7 +18,7 @@ import (
 func testServer(t *testing.T) *server {
 	t.Helper()
 	cfg := config.Defaults()
-	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr = t.TempDir(), "127.0.0.1:0", config.Off, config.Off
+	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr, cfg.XMPP.Addr = t.TempDir(), "127.0.0.1:0", config.Off, config.Off, config.Off
 	s, err := open(context.Background(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -61,8 +61,10 @@ type server struct {
 
 	listener    *edge.Listener
 	http        *http.Server
+	httpConns   httpConns
 	irc         *irc.Server
 	ircListener *edge.Listener
+	xmpp        *xmppParts // nil without XMPP
 
 	stopSources context.CancelFunc
 	sources     sync.WaitGroup
@@ -145,6 +147,14 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 		return nil, err
 	}
 	undo = append(undo, s.closeIRC)
+	if err := s.listenXMPP(ctx); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() {
+		if s.xmpp != nil {
+			s.xmpp.close()
+		}
+	})
 	if err := s.openPage(); err != nil {
 		return nil, err
 	}
@@ -230,7 +240,9 @@ func (s *server) listenHTTP() error {
 		s.drops.Add("connections-per-address", 1, "address", a)
 	})
 	s.http = &http.Server{
-		Handler:           s.routes(),
+		Handler:           s.httpConns.handler(s.routes()),
+		ConnContext:       s.httpConns.connContext,
+		ConnState:         s.httpConns.state,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Duration(s.cfg.HTTP.IdleTimeout),
 		MaxHeaderBytes:    int(s.cfg.HTTP.MaxHeader),
@@ -276,6 +288,12 @@ func (s *server) readyLine() string {
 	if s.ircListener != nil {
 		fmt.Fprintf(&b, " irc=%s", s.ircListener.Addr())
 	}
+	if x := s.xmpp; x != nil && x.starttls != nil {
+		fmt.Fprintf(&b, " xmpp=%s", x.starttls.Addr())
+	}
+	if x := s.xmpp; x != nil && x.direct != nil {
+		fmt.Fprintf(&b, " xmpps=%s", x.direct.Addr())
+	}
 	store := "data=" + s.cfg.Data
 	if s.cfg.NATSURL != "" {
 		store = "nats=" + s.cfg.NATSURL
@@ -307,6 +325,7 @@ func (s *server) close() error {
 	}
 	cancel()
 	ctx, cancel = context.WithTimeout(context.Background(), goodbyeTimeout)
+	s.drainXMPP(ctx)
 	if err := s.rc.Shutdown(ctx); err != nil {
 		s.log.Warn("polls were cut off by the shutdown", "err", err)
 	}
@@ -315,6 +334,9 @@ func (s *server) close() error {
 	}
 	cancel()
 	s.sio.Shutdown()
+	if s.xmpp != nil {
+		s.xmpp.im.Close()
+	}
 	s.web.Close()
 	s.hub.Close()
 	errs = append(errs, s.accounts.Close(), s.policy.Close(), s.journal.Close())

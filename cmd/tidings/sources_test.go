@@ -148,7 +148,7 @@ func TestSources(t *testing.T) {
 	}()
 
 	dir := filepath.Join(t.TempDir(), "data")
-	text := fmt.Sprintf("data = %q\n[http]\naddr='off'\n[udp]\naddr='127.0.0.1:0'\n[irc]\naddr='off'\n[[poll]]\napi_url=%q\ninterval='1s'\n[[eventstreams]]\nurl=%q\n[[redis]]\nurl=%q\n",
+	text := fmt.Sprintf("data = %q\n[http]\naddr='off'\n[udp]\naddr='127.0.0.1:0'\n[irc]\naddr='off'\n[xmpp]\naddr='off'\n[[poll]]\napi_url=%q\ninterval='1s'\n[[eventstreams]]\nurl=%q\n[[redis]]\nurl=%q\n",
 		dir, apiServer.URL+"/w/api.php", upstream.URL+"/v2/stream/recentchange", "redis://"+redis.Addr().String())
 	cfg, err := config.Parse("test.toml", []byte(text), nil)
 	if err != nil {
@@ -265,7 +265,7 @@ func TestLaterThanAnother(t *testing.T) {
 	apiServer := httptest.NewServer(api)
 	defer apiServer.Close()
 	cfg := config.Defaults()
-	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr = filepath.Join(t.TempDir(), "data"), config.Off, "127.0.0.1:0", config.Off
+	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr, cfg.XMPP.Addr = filepath.Join(t.TempDir(), "data"), config.Off, "127.0.0.1:0", config.Off, config.Off
 	cfg.DedupeWindow = config.Duration(100 * time.Millisecond)
 	s := openTest(t, cfg)
 	udp, err := net.Dial("udp", s.udp.Addr().String())
@@ -299,7 +299,7 @@ func TestLaterThanAnother(t *testing.T) {
 // TestBegins: a source that has stored nothing yet begins at its first start, however often it is started.
 func TestBegins(t *testing.T) {
 	cfg := config.Defaults()
-	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr = filepath.Join(t.TempDir(), "data"), config.Off, config.Off, config.Off
+	cfg.Data, cfg.HTTP.Addr, cfg.UDP.Addr, cfg.IRC.Addr, cfg.XMPP.Addr = filepath.Join(t.TempDir(), "data"), config.Off, config.Off, config.Off, config.Off
 	var first time.Time
 	for i := range 3 {
 		s := openTest(t, cfg)

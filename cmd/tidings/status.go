@@ -31,6 +31,7 @@ type statusReport struct {
 	EventStreams []streamStatus `json:"eventstreams,omitempty"`
 	Redis        []redisStatus  `json:"redis,omitempty"`
 	IRC          *ircStatus     `json:"irc,omitempty"`
+	XMPP         *xmppStatus    `json:"xmpp,omitempty"`
 	SocketIO     socketIOStatus `json:"socket_io"`
 	RCStream     rcstreamStatus `json:"rcstream"`
 }
@@ -60,6 +61,7 @@ type edgeStatus struct {
 	Bytes       uint64            `json:"bytes"`
 	Closed      map[string]uint64 `json:"closed"`
 	Refused     uint64            `json:"refused"`
+	Unused      map[string]uint64 `json:"unused"` // connections that ended without a request, by reason
 }
 
 type publishStatus struct {
@@ -92,12 +94,14 @@ func (s *server) report() statusReport {
 	}
 	if s.listener != nil {
 		r.Edge.Refused = s.listener.Refused()
+		r.Edge.Unused = s.httpConns.stats()
 	}
 	if s.udp != nil {
 		u := udpStatus(s.udp.Stats())
 		r.UDP = &u
 	}
 	r.IRC = s.ircReport()
+	r.XMPP = s.xmppReport()
 	r.SocketIO = socketIOStatus(s.sio.Stats())
 	r.RCStream = rcstreamStatus(s.rc.Stats())
 	s.remote.report(&r)
@@ -152,6 +156,7 @@ var figures = append(sourceFigures(), []figure{
 	counter("written_bytes_total", "Bytes written to them.", nil, func(r *statusReport, add func(float64, ...string)) { add(float64(r.Edge.Bytes)) }),
 	counter("connections_closed_total", "Such connections closed, by reason.", []string{"reason"}, func(r *statusReport, add func(float64, ...string)) { byLabel(r.Edge.Closed, reason, add) }),
 	counter("connections_refused_total", "Connections refused because their address had too many.", nil, func(r *statusReport, add func(float64, ...string)) { add(float64(r.Edge.Refused)) }),
+	counter("connections_unused_total", "Connections that ended without a request, by reason.", []string{"reason"}, func(r *statusReport, add func(float64, ...string)) { byLabel(r.Edge.Unused, reason, add) }),
 	gauge("rcstream_clients", "Clients of RCStream (Socket.IO 0.9) with a transport.", func(r *statusReport, add func(float64, ...string)) { add(float64(r.RCStream.Connected)) }),
 	counter("rcstream_ended_total", "Sessions of Socket.IO 0.9 that ended, by reason.", []string{"reason"}, func(r *statusReport, add func(float64, ...string)) { byLabel(r.RCStream.Ended, reason, add) }),
 	counter("rcstream_dropped_total", "What clients of Socket.IO 0.9 sent and was dropped, by reason.", []string{"reason"}, func(r *statusReport, add func(float64, ...string)) { byLabel(r.RCStream.Dropped, reason, add) }),
