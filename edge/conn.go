@@ -109,18 +109,19 @@ func (a *Attachment) swap(next func() (*Group, Cursor)) {
 // is closed.
 func (c *Conn) Write(p []byte) {
 	b := append([]byte(nil), p...)
-	c.do(func() { c.Put(b) })
+	c.do(func() { c.Put(b, c.edge.opt.MaxQueue) })
 }
 
 // Put is Write for the goroutine that owns the connection, in Input and in what Do runs: what the socket takes is written
 // from p before Put returns, and only the rest is copied. When Put returns the connection may be closed, and Closed has
-// been called then. It must not be called by a cursor, whose own bytes it would cut.
-func (c *Conn) Put(p []byte) {
+// been called then. It must not be called by a cursor, whose own bytes it would cut. In the place of MaxQueue it has a bound of
+// its own.
+func (c *Conn) Put(p []byte, most int) {
 	if c.closed || c.leaving || len(p) == 0 {
 		return
 	}
 	if len(c.out) > 0 || c.blocked {
-		if len(c.out)+len(p) > c.edge.opt.MaxQueue && len(c.out) > 0 {
+		if len(c.out)+len(p) > most && len(c.out) > 0 {
 			c.finish(ReasonQueue)
 			return
 		}

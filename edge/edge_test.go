@@ -310,7 +310,7 @@ func TestPut(t *testing.T) {
 		line := []byte(strings.Repeat("z", 9999) + "\n") // used again and again, as its owner may
 		nc, _ := s.dial(&Protocol{Name: "put", Input: func(c *Conn, p []byte) error {
 			for range p {
-				c.Put(line)
+				c.Put(line, 1<<20)
 				line[0]++
 			}
 			return nil

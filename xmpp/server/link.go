@@ -156,6 +156,9 @@ func appendGoodbye(dst []byte, f stream.Framing, e *stream.Error) []byte {
 	return append(appendText(dst, stream.AppendClose(nil, f)), wsClose...)
 }
 
+// put writes what is framed already.
+func (l *link) put(b []byte) { l.conn.Put(b, maxInbox) }
+
 // frame returns an element as the transport needs it.
 func (l *link) frame(b []byte) []byte {
 	if l.framing == stream.TCP {

@@ -191,7 +191,7 @@ func (x *Session) resume() {
 	}
 	if len(out) > 0 {
 		x.sent(m.queue.Len())
-		l.conn.Put(out)
+		l.put(out)
 	}
 	for _, a := range flows {
 		if !l.closed && !a.gone {

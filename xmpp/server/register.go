@@ -221,7 +221,17 @@ func (s *Server) turn() {
 			return
 		case <-t.C:
 			s.tick(n%checkEvery == 0)
+		case <-s.nudged:
+			s.tick(false)
 		}
+	}
+}
+
+// nudge has the wheel turn now: a session that waits is to end.
+func (s *Server) nudge() {
+	select {
+	case s.nudged <- struct{}{}:
+	default:
 	}
 }
 

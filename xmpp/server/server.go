@@ -83,7 +83,8 @@ type Server struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	workers workers
-	gate    sync.Mutex // held while something is begun that Close waits for
+	nudged  chan struct{} // of one
+	gate    sync.Mutex    // held while something is begun that Close waits for
 	closing atomic.Bool
 
 	mu       sync.RWMutex
@@ -130,7 +131,7 @@ func New(o Options) (*Server, error) {
 		sasl:     &sasl.Server{Domain: d.Domain(), Accounts: o.Users, AllowAnonymous: o.Anonymous},
 		services: map[string]*served{}, sessions: map[jid.JID][]*Session{}, managed: map[*Session]struct{}{},
 		ids: map[string]*Session{}, sockets: map[*webSocket]struct{}{}}
-	s.accounts = &nobody{s}
+	s.accounts, s.nudged = &nobody{s}, make(chan struct{}, 1)
 	if o.TLS != nil {
 		s.direct = o.TLS.Clone()
 		s.direct.NextProtos = []string{"xmpp-client"} // XEP-0368 section 3.2

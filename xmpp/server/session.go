@@ -1,15 +1,12 @@
 package server
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 
 	"tidings/xmpp/jid"
 	"tidings/xmpp/service"
-	"tidings/xmpp/stanza"
 	"tidings/xmpp/stream"
-	"tidings/xmpp/xmlstream"
 )
 
 // state is what has become of a session.
@@ -39,6 +36,7 @@ type Session struct {
 	sm    *management
 	flows []*attached
 	used  []*served // those that were given stanzas
+	todo  []op      // of the inbox, what drain has taken and not done
 
 	mu        sync.Mutex // guards what follows; nothing is called while it is held
 	state     state
@@ -65,7 +63,8 @@ type farewell struct {
 	err    *stream.Error // nil for none
 }
 
-// maxInbox bounds what waits for the owner of a connection, which is busy with a peer that reads slowly, in bytes.
+// maxInbox bounds what waits for the owner of a connection, which is busy with a peer that reads slowly, and what waits in a
+// connection beside flows, in bytes: the answers to a few questions that were asked at once.
 const maxInbox = 256 << 10
 
 // opCost is what an op without bytes counts.
@@ -136,10 +135,12 @@ func (x *Session) limit() int {
 // overflow ends the session because too much waits. It unlocks mu.
 func (x *Session) overflow() {
 	l := x.carrier
-	x.leaving, x.expires = &farewell{reason: ReasonOverflow}, 0 // a session that waits is ended by the next tick
+	x.leaving, x.expires = &farewell{reason: ReasonOverflow}, 0
 	x.mu.Unlock()
 	if l != nil {
 		l.conn.Abort(ReasonOverflow)
+	} else {
+		x.srv.nudge()
 	}
 }
 
@@ -150,22 +151,19 @@ func (x *Session) drain(l *link) {
 		x.mu.Unlock()
 		return // there is another connection by now, or none: the inbox is for whoever comes
 	}
-	ops := x.inbox
+	x.todo = x.inbox
 	x.inbox, x.inboxed, x.scheduled = nil, 0, false
 	x.mu.Unlock()
-	for i, o := range ops {
-		if l.closed {
-			x.mu.Lock()
-			x.inbox = append(ops[i:len(ops):len(ops)], x.inbox...)
-			x.mu.Unlock()
-			return
-		}
+	for len(x.todo) > 0 { // stopped takes what is left if the connection is closed
+		o := x.todo[0]
+		x.todo = x.todo[1:]
 		if o.f != nil {
 			o.f()
 		} else {
 			x.transmit(o.b)
 		}
 	}
+	x.todo = nil
 }
 
 // transmit writes stanzas.
@@ -190,18 +188,18 @@ func (x *Session) transmit(b []byte) {
 	l := x.link
 	if x.sm != nil {
 		if x.sm.queue.Bytes() > x.srv.opt.MaxUnacked {
-			x.end(ReasonUnacked, stream.NewError("policy-violation", "too much is not acknowledged"))
+			x.Close(ReasonUnacked, stream.NewError("policy-violation", "too much is not acknowledged"))
 			return
 		}
 		x.sent(n)
 	}
-	l.conn.Put(out)
+	l.put(out)
 }
 
 // nonza writes an element that is no stanza, on the goroutine that owns the connection.
 func (x *Session) nonza(b []byte) {
 	if l := x.link; l != nil {
-		l.conn.Put(l.frame(b))
+		l.put(l.frame(b))
 	}
 }
 
@@ -233,6 +231,8 @@ func (x *Session) stopped(l *link) {
 		a.att = nil
 	}
 	x.mu.Lock()
+	x.inbox = append(x.todo, x.inbox...)
+	x.todo = nil
 	x.carrier, x.scheduled = nil, false
 	reason := ReasonLost
 	if x.leaving != nil {
@@ -255,12 +255,8 @@ func (x *Session) stopped(l *link) {
 	}
 }
 
-// end ends the session for good, on the goroutine that owns its connection.
-func (x *Session) end(reason string, err *stream.Error) {
-	x.Close(reason, err)
-}
-
-// Close ends the session for good, with a stream error if it is not nil. The reason, a constant, is counted.
+// Close ends the session for good, with a stream error if it is not nil. The reason, a constant, is counted. Gone is not called
+// before Close has returned.
 func (x *Session) Close(reason string, err *stream.Error) {
 	x.mu.Lock()
 	if x.leaving != nil || x.state == ended {
@@ -277,11 +273,9 @@ func (x *Session) Close(reason string, err *stream.Error) {
 			l.conn.Close(reason, l.goodbye(err))
 		})
 	case waiting:
-		x.state = ended
+		x.expires = 0
 		x.mu.Unlock()
-		x.srv.waits.Add(-1)
-		x.srv.count(reason)
-		x.finish()
+		x.srv.nudge()
 	default: // start looks at leaving
 		x.mu.Unlock()
 	}
@@ -355,107 +349,4 @@ func (x *Session) await() <-chan struct{} {
 		x.changed = make(chan struct{})
 	}
 	return x.changed
-}
-
-// jobs are the tasks of a session.
-type jobs struct {
-	queue  []func(ctx context.Context) func()
-	ctx    context.Context
-	cancel context.CancelFunc
-}
-
-// maxTasks bounds those that wait, of one session.
-const maxTasks = 64
-
-// Task implements service.Peer. What a task returns is dropped when the session has ended meanwhile.
-func (x *Session) Task(f func(ctx context.Context) (then func())) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.state == ended {
-		return false
-	}
-	if x.jobs != nil {
-		if len(x.jobs.queue) == maxTasks {
-			return false
-		}
-		x.jobs.queue = append(x.jobs.queue, f)
-		return true
-	}
-	j := &jobs{queue: []func(context.Context) func(){f}}
-	j.ctx, j.cancel = context.WithCancel(x.srv.ctx)
-	if !x.srv.workers.push(x) {
-		j.cancel()
-		return false
-	}
-	x.jobs = j
-	return true
-}
-
-// work does one task, on a worker, and reports whether there are more.
-func (x *Session) work() (more bool) {
-	x.mu.Lock()
-	j := x.jobs
-	if j == nil {
-		x.mu.Unlock()
-		return false
-	}
-	f := j.queue[0]
-	j.queue[0] = nil
-	j.queue = j.queue[1:]
-	x.mu.Unlock()
-	if then := f(j.ctx); then != nil {
-		x.enqueue(op{f: then})
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.jobs != j || len(j.queue) > 0 {
-		return x.jobs == j
-	}
-	j.cancel()
-	x.jobs = nil
-	return false
-}
-
-// documents are what stanzas are parsed in.
-var documents = sync.Pool{New: func() any { return new(xmlstream.Document) }}
-
-// element takes an element that the client has sent. It runs on the goroutine that owns the connection.
-func (x *Session) element(e xmlstream.Element) *stream.Error {
-	st, err := stanza.Parse(e)
-	if err == stanza.ErrNotStanza {
-		return x.received(e)
-	}
-	if !st.From.IsZero() && st.From != x.jid && st.From != x.jid.Bare() {
-		return stream.NewError("invalid-from", "from is not the address of this session")
-	}
-	st.From = x.jid
-	x.srv.stanzasIn.Add(1)
-	if err != nil {
-		x.Send(st.AppendError(nil, err.(*stanza.Error)))
-	} else {
-		x.srv.route(x, &st)
-	}
-	if x.sm != nil {
-		x.sm.in++
-	}
-	return nil
-}
-
-// received takes an element that is no stanza.
-func (x *Session) received(e xmlstream.Element) *stream.Error {
-	switch e.Space() {
-	case stream.NSSM:
-		m, err := stream.ParseSM(e)
-		if err != nil {
-			return stream.AsError(err)
-		}
-		return x.manage(m)
-	case stream.NSCSI:
-		switch e.Name() {
-		case "active", "inactive":
-			x.csi.Store(e.Name() == "inactive")
-			return nil
-		}
-	}
-	return stream.NewError("unsupported-stanza-type")
 }

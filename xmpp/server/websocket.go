@@ -164,7 +164,7 @@ func (w *webSocket) stepped(c *edge.Conn, out outcome, e *stream.Error) {
 		return
 	}
 	if len(n.out) > 0 {
-		c.Put(n.out)
+		c.Put(n.out, maxInbox)
 		n.out = nil
 	}
 	switch out {
