@@ -58,8 +58,10 @@ type kvBucket struct {
 	j  *JetStream
 	kv jetstream.KeyValue
 
-	syncMu sync.Mutex
-	blocks *blocks // nil if nothing is to be synced
+	blocks  *blocks    // nil if nothing is to be synced
+	syncing sync.Mutex // held while they are
+	nextMu  sync.Mutex
+	next    *syncRound // of changes that wait for the sync under way; nil if there are none
 
 	mu       sync.Mutex
 	closed   bool
@@ -75,7 +77,7 @@ type kvWatcher struct {
 
 	mu    sync.Mutex
 	seen  uint64        // revision up to which f was called
-	moved chan struct{} // closed when seen moves, and replaced
+	moved chan struct{} // closed when seen moves; nil if nobody waits for that
 	ended bool
 }
 
@@ -142,28 +144,94 @@ func (b *kvBucket) Delete(ctx context.Context, key string) error {
 		if err := b.kv.Delete(ctx, k); err != nil {
 			return 0, err
 		}
-		st, err := b.kv.Status(ctx)
-		if err != nil {
-			return 0, err
-		}
-		bs, ok := st.(*jetstream.KeyValueBucketStatus)
-		if !ok {
-			return 0, fmt.Errorf("unexpected status %T", st)
-		}
-		return bs.StreamInfo().State.LastSeq, nil
+		return b.lastSeq(ctx)
 	})
 }
 
-// change makes a change durable and waits until the watchers here have seen it.
+// Update implements Bucket.
+func (b *kvBucket) Update(ctx context.Context, key string, f func(old []byte) ([]byte, error)) error {
+	if err := checkBucketKey(key); err != nil {
+		return err
+	}
+	var refused error // by f, which keeps its own words
+	err := b.change(ctx, func() (uint64, error) {
+		k := escapeKey(key)
+		for {
+			if err := ctx.Err(); err != nil {
+				return 0, err
+			}
+			var old []byte
+			var last uint64
+			e, err := b.kv.Get(ctx, k)
+			switch {
+			case err == nil:
+				old, last = append([]byte{}, e.Value()...), e.Revision()
+			case !errors.Is(err, jetstream.ErrKeyNotFound):
+				return 0, err
+			}
+			value, err := f(old)
+			if err == nil && value != nil {
+				err = checkBucketValue(value, b.j.opts.MaxPayload)
+			}
+			if err != nil {
+				refused = err
+				return 0, nil
+			}
+			var rev uint64
+			switch {
+			case value == nil && old == nil:
+				return 0, nil
+			case value == nil:
+				if err = b.kv.Delete(ctx, k, jetstream.LastRevision(last)); err == nil {
+					rev, err = b.lastSeq(ctx)
+				}
+			case old == nil:
+				rev, err = b.kv.Create(ctx, k, value)
+			default:
+				rev, err = b.kv.Update(ctx, k, value, last)
+			}
+			if !isConflict(err) {
+				return rev, err
+			}
+		}
+	})
+	if refused != nil {
+		return refused
+	}
+	return err
+}
+
+// isConflict reports whether another change of the key came first.
+func isConflict(err error) bool {
+	var js jetstream.JetStreamError
+	if !errors.As(err, &js) || js.APIError() == nil {
+		return false
+	}
+	code := js.APIError().ErrorCode
+	return code == jetstream.JSErrCodeStreamWrongLastSequence || code == jetstream.JSErrCodeStreamWrongLastSequenceConstant
+}
+
+// lastSeq returns a revision at or behind that of the last change.
+func (b *kvBucket) lastSeq(ctx context.Context) (uint64, error) {
+	st, err := b.kv.Status(ctx)
+	if err != nil {
+		return 0, err
+	}
+	bs, ok := st.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return 0, fmt.Errorf("unexpected status %T", st)
+	}
+	return bs.StreamInfo().State.LastSeq, nil
+}
+
+// change makes a change durable and waits until the watchers here have seen it. f returns 0 where it has changed nothing.
 func (b *kvBucket) change(ctx context.Context, f func() (uint64, error)) error {
 	if b.j.isClosed() {
 		return errClosed()
 	}
 	rev, err := f()
-	if err == nil && b.blocks != nil {
-		b.syncMu.Lock()
-		err = b.blocks.all()
-		b.syncMu.Unlock()
+	if err == nil && b.blocks != nil && rev > 0 {
+		err = b.sync()
 	}
 	if err != nil {
 		if b.j.isClosed() {
@@ -185,7 +253,38 @@ func (b *kvBucket) change(ctx context.Context, f func() (uint64, error)) error {
 	return nil
 }
 
-// Watch implements Bucket. f must not call Put or Delete of the bucket.
+// syncRound is one sync of the bucket's files and the changes that it makes durable.
+type syncRound struct {
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// sync returns once what the store has acknowledged before the call is on the disk. Changes that come while a sync is
+// under way share the next one.
+func (b *kvBucket) sync() error {
+	b.nextMu.Lock()
+	r := b.next
+	first := r == nil
+	if first {
+		r = &syncRound{done: make(chan struct{})}
+		b.next = r
+	}
+	b.nextMu.Unlock()
+	if !first {
+		<-r.done
+		return r.err
+	}
+	b.syncing.Lock()
+	defer b.syncing.Unlock()
+	b.nextMu.Lock()
+	b.next = nil // who comes from here on may have written what this round no longer sees
+	b.nextMu.Unlock()
+	r.err = b.blocks.all()
+	close(r.done)
+	return r.err
+}
+
+// Watch implements Bucket. f must not change the bucket.
 func (b *kvBucket) Watch(ctx context.Context, f func(key string, value []byte)) error {
 	if b.j.isClosed() {
 		return errClosed()
@@ -195,7 +294,7 @@ func (b *kvBucket) Watch(ctx context.Context, f func(key string, value []byte)) 
 		return storeReadError(err)
 	}
 	run, stop := context.WithCancel(ctx)
-	w := &kvWatcher{w: kw, f: f, stop: stop, moved: make(chan struct{})}
+	w := &kvWatcher{w: kw, f: f, stop: stop}
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
@@ -263,15 +362,21 @@ func (w *kvWatcher) move(rev uint64, ended bool) {
 	defer w.mu.Unlock()
 	w.seen = max(w.seen, rev)
 	w.ended = w.ended || ended
-	close(w.moved)
-	w.moved = make(chan struct{})
+	if w.moved != nil {
+		close(w.moved)
+		w.moved = nil
+	}
 }
 
 // wait waits until f was called for the revision, or the watch is over.
 func (w *kvWatcher) wait(ctx context.Context, rev uint64) error {
 	for {
 		w.mu.Lock()
-		done, moved := w.ended || w.seen >= rev, w.moved
+		done := w.ended || w.seen >= rev
+		if !done && w.moved == nil {
+			w.moved = make(chan struct{})
+		}
+		moved := w.moved
 		w.mu.Unlock()
 		if done {
 			return nil
@@ -293,98 +398,4 @@ func (b *kvBucket) close() {
 	}
 	b.mu.Unlock()
 	b.work.Wait()
-}
-
-// memoryBucket is a Bucket in memory.
-type memoryBucket struct {
-	maxValue int
-	mu       sync.Mutex // held while the watchers are called, so that they see changes in order
-	closed   bool
-	m        map[string][]byte
-	watchers []memoryWatcher
-}
-
-type memoryWatcher struct {
-	ctx context.Context
-	f   func(key string, value []byte)
-}
-
-// Bucket implements Journal.
-func (m *Memory) Bucket(_ context.Context, name string) (Bucket, error) {
-	if err := checkBucketName(name); err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return nil, errClosed()
-	}
-	b := m.buckets[name]
-	if b == nil {
-		b = &memoryBucket{maxValue: m.opts.MaxPayload, m: map[string][]byte{}}
-		m.buckets[name] = b
-	}
-	return b, nil
-}
-
-// Put implements Bucket.
-func (b *memoryBucket) Put(ctx context.Context, key string, value []byte) error {
-	if err := checkBucketKey(key); err != nil {
-		return err
-	}
-	if err := checkBucketValue(value, b.maxValue); err != nil {
-		return err
-	}
-	return b.change(ctx, func() bool { b.m[key] = append([]byte{}, value...); return true }, key)
-}
-
-// Delete implements Bucket.
-func (b *memoryBucket) Delete(ctx context.Context, key string) error {
-	if err := checkBucketKey(key); err != nil {
-		return err
-	}
-	return b.change(ctx, func() bool {
-		_, ok := b.m[key]
-		delete(b.m, key)
-		return ok
-	}, key)
-}
-
-func (b *memoryBucket) change(ctx context.Context, f func() bool, key string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return errClosed()
-	}
-	if !f() {
-		return nil
-	}
-	b.watchers = slices.DeleteFunc(b.watchers, func(w memoryWatcher) bool { return w.ctx.Err() != nil })
-	for _, w := range b.watchers {
-		w.f(key, b.m[key])
-	}
-	return nil
-}
-
-// Watch implements Bucket. f must not call methods of the bucket.
-func (b *memoryBucket) Watch(ctx context.Context, f func(key string, value []byte)) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return errClosed()
-	}
-	for _, k := range slices.Sorted(maps.Keys(b.m)) {
-		f(k, b.m[k])
-	}
-	b.watchers = append(b.watchers, memoryWatcher{ctx, f})
-	return nil
-}
-
-func (b *memoryBucket) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closed, b.watchers = true, nil
 }

@@ -94,14 +94,21 @@ type Retention struct {
 	Bytes  int64         // 0: no limit; the oldest go first
 }
 
-// Bucket is a small set of named values beside the log, in the same store. Keys are 1 to 255 bytes of any valid UTF-8.
+// Bucket is a set of named values beside the log, in the same store. Keys are 1 to 255 bytes of any valid UTF-8. A change
+// is as durable as the journal's mode says when the call returns; calls at the same time share their syncs.
 type Bucket interface {
 	// Put stores the value under the key.
 	Put(ctx context.Context, key string, value []byte) error
 	// Delete removes the key; one that is not there is no error.
 	Delete(ctx context.Context, key string) error
+	// Update replaces the value under the key by what f returns for the one that is there, which is nil if the key is
+	// not; a nil value deletes the key. Where another change comes in between, f is called again with what that has left,
+	// so no change is lost, whichever process makes it; f must not call the bucket. An error of f ends the call, and is
+	// returned as it is.
+	Update(ctx context.Context, key string, f func(old []byte) ([]byte, error)) error
 	// Watch calls f for every entry and, until ctx ends, for every change made by any process, with a nil value for a
 	// key that was deleted. It returns once f has been called for all that was there; later calls come from another
-	// goroutine, one at a time. A change made through this Bucket has reached f when Put or Delete returns.
+	// goroutine, one at a time. A change made through this Bucket has reached f when Put, Delete or Update
+	// returns.
 	Watch(ctx context.Context, f func(key string, value []byte)) error
 }

@@ -65,6 +65,8 @@ func Run(t *testing.T, open func(t *testing.T) Opener) {
 		{"Bucket", testBucket},
 		{"BucketWatch", testBucketWatch},
 		{"BucketReopened", testBucketReopened},
+		{"BucketUpdate", testBucketUpdate},
+		{"BucketUpdateConcurrent", testBucketUpdateConcurrent},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.f(t, open(t)) })
 	}
