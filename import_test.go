@@ -26,8 +26,9 @@ type importRow struct {
 // test, so that a new part of the program states here what it depends on.
 var importTable = []importRow{
 	{"", nil, ""},
-	// It shares the reader of Server-Sent Events with the sources; strangers import the client, and with it these.
-	{"client", []string{"", "internal/retry", "internal/sse"}, ""},
+	// It shares the reader of Server-Sent Events with the sources, and XMPP with the server; strangers import the client, and
+	// with it these.
+	{"client", []string{"", "internal/retry", "internal/sse", "xmpp/..."}, ""},
 
 	{"journal/journaltest", []string{"", "journal"}, "any"},
 	{"journal", []string{""}, "any"},

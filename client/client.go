@@ -16,14 +16,16 @@
 //		fmt.Println(e.Topic, string(e.Payload))
 //	}
 //
-// Streams are Server-Sent Events (WHATWG HTML, section 9.2). They reconnect by themselves, go on after the last event
-// they have seen, and say where that was not possible. Errors carry a tidings.ErrorKind, so errors.Is(err,
+// Streams are Server-Sent Events (WHATWG HTML, section 9.2), or rooms of an XMPP server (XEP-0045 with the archive of
+// XEP-0313, RFC 6120, XEP-0198). They reconnect by themselves, go on after the last event they have seen, and say where that
+// was not possible. Errors carry a tidings.ErrorKind, so errors.Is(err,
 // tidings.ErrForbidden) works as on the server.
 package client
 
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,6 +55,9 @@ const maxAnswer = 64 << 20
 // Client is a client of one server. Its methods may be called from many goroutines.
 type Client struct {
 	base       *url.URL
+	xmpp       *xmppServer // nil unless base is an address of XMPP
+	tls        *tls.Config // for XMPP
+	address    string      // the same
 	http       *http.Client
 	token      string
 	keepalive  time.Duration
@@ -104,15 +109,39 @@ type Notice struct {
 	Wait time.Duration // until the next attempt
 }
 
-// New returns a client of the server at baseURL, such as http://127.0.0.1:8080. It does not connect.
+// New returns a client of the server at baseURL. It does not connect. The URL is that of an HTTP server, such as
+// http://127.0.0.1:8080, or the address of an XMPP server or of a room (RFC 5122):
+//
+//	xmpp://localhost/en.wikipedia.org@conference.localhost     anonymously
+//	xmpp://ann:PASSWORD@example.org                            with an account
+//	xmpp:enwiki@conference.example.org?join
+//	xmpps://ann:PASSWORD@example.org:443                       with TLS from the first byte
+//
+// The server's host and port are what DNS says of the domain, unless the URL has a port or WithAddress says otherwise. Where
+// the host is an IP address, the domain is that of the room without its first label. Without TLS nothing is told to another
+// machine. A client for XMPP has Events; the other methods need HTTP.
 func New(baseURL string, opts ...Option) (*Client, error) {
 	u, err := url.Parse(baseURL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, tidings.Errorf(tidings.ErrInvalid, "client: %q is not the URL of a server: want one such as http://127.0.0.1:8080", baseURL)
+	if err != nil { // it is not repeated, as nobody knows where in it a password stands
+		return nil, tidings.Errorf(tidings.ErrInvalid, "client: the URL of the server cannot be read")
 	}
-	u.RawQuery, u.Fragment = "", ""
+	bad := func(why string) (*Client, error) {
+		return nil, tidings.Errorf(tidings.ErrInvalid, "client: %q is not the URL of a server: %s", u.Redacted(), why)
+	}
+	var server *xmppServer
+	switch {
+	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
+		u.RawQuery, u.Fragment = "", ""
+	case (u.Scheme == "xmpp" || u.Scheme == "xmpps") && (u.Host != "" || u.Opaque != ""):
+		var why error
+		if server, why = parseXMPP(u); why != nil {
+			return bad(why.Error())
+		}
+	default:
+		return bad("want one such as http://127.0.0.1:8080 or xmpp://localhost/en.wikipedia.org@conference.localhost")
+	}
 	c := &Client{
-		base: u, http: &http.Client{}, keepalive: DefaultKeepalive, retry: DefaultRetry, maxBackoff: DefaultMaxBackoff,
+		base: u, xmpp: server, http: &http.Client{}, keepalive: DefaultKeepalive, retry: DefaultRetry, maxBackoff: DefaultMaxBackoff,
 		timeout: DefaultTimeout, attempts: DefaultAttempts, maxMessage: DefaultMaxMessage, notify: func(Notice) {},
 	}
 	for _, o := range opts {
@@ -224,6 +253,9 @@ func (c *Client) authorize(req *http.Request) {
 
 // call sends one request with its own time limit and returns the answer, its body read, or a *StatusError.
 func (c *Client) call(ctx context.Context, method string, u *url.URL, header http.Header, body []byte) (*http.Response, []byte, error) {
+	if c.xmpp != nil {
+		return nil, nil, errNeedsHTTP
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
@@ -260,6 +292,9 @@ func unreachable(err error) error {
 	}
 	return tidings.Errorf(tidings.ErrUnavailable, "client: %w", err)
 }
+
+// errNeedsHTTP says that something is not to be had over XMPP.
+var errNeedsHTTP = tidings.Errorf(tidings.ErrInvalid, "client: over XMPP there are Events only: use the server's HTTP URL")
 
 // get asks for JSON.
 func (c *Client) get(ctx context.Context, path string, query url.Values, v any) error {

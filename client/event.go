@@ -36,8 +36,19 @@ var reserved = []string{"since", "limit", "format", "topic", "filter", "item", "
 
 // Events reads the events whose topic matches one of the patterns, in the order of the journal, each once. See Stream
 // for how it reconnects and which errors end it: all but a *tidings.GapError.
+//
+// Over XMPP each pattern is a room (see RoomAddress), and none stands for the room of the client's URL; the order is that of
+// each room, and what two patterns match comes in both. A recent change comes as the element <rc>. It has no Topic where the
+// room's address does not tell it, as enwiki does not. A connection that breaks is resumed (XEP-0198) where the server still
+// has the session, else the archive is read on from the last message (XEP-0313); a room of another server that has no archive
+// yields a *tidings.GapError without positions whenever the connection was lost. Live begins behind the last message in the
+// archive at the time the room was entered.
 func (c *Client) Events(ctx context.Context, patterns []tidings.Pattern, from From, filters ...Filter) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
+		if c.xmpp != nil {
+			c.readRooms(ctx, patterns, from, filters, yield)
+			return
+		}
 		ref, err := SubscribePath(patterns, filters...)
 		if err != nil {
 			yield(Event{}, err)
@@ -67,24 +78,33 @@ func SubscribePath(patterns []tidings.Pattern, filters ...Filter) (string, error
 	if len(patterns) == 0 {
 		return "", tidings.Errorf(tidings.ErrInvalid, "client: no pattern is given: /** is for every topic")
 	}
-	q := url.Values{}
+	q, err := filterQuery(filters)
+	if err != nil {
+		return "", err
+	}
 	for _, p := range patterns {
 		if p.IsZero() {
 			return "", tidings.Errorf(tidings.ErrInvalid, "client: the zero Pattern matches nothing")
 		}
 		q.Add("topic", p.String())
 	}
+	return "/subscribe?" + q.Encode(), nil
+}
+
+// filterQuery returns filters as the query of a URL.
+func filterQuery(filters []Filter) (url.Values, error) {
+	q := url.Values{}
 	for _, f := range filters {
 		if f.Field == "" && f.Value != "" {
 			q.Add("filter", f.Value)
 			continue
 		}
 		if f.Field == "" || slices.Contains(reserved, f.Field) {
-			return "", tidings.Errorf(tidings.ErrInvalid, "client: %q is not a field to filter by", f.Field)
+			return nil, tidings.Errorf(tidings.ErrInvalid, "client: %q is not a field to filter by", f.Field)
 		}
 		q.Add(f.Field, f.Value)
 	}
-	return "/subscribe?" + q.Encode(), nil
+	return q, nil
 }
 
 // CloudEvent is the content type of an event that was published as a CloudEvent of the publisher's own making. Its

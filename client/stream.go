@@ -61,6 +61,10 @@ var errSilent = errors.New("nothing came for three keepalives")
 // yielded: ctx's own, a *StatusError, a first connection that could not be made, a message that is too large.
 func (c *Client) Stream(ctx context.Context, ref string, from From) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
+		if c.xmpp != nil {
+			yield(Message{}, errNeedsHTTP)
+			return
+		}
 		u, err := url.Parse(ref)
 		if err != nil {
 			yield(Message{}, tidings.Errorf(tidings.ErrInvalid, "client: %w", err))

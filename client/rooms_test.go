@@ -1,0 +1,572 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tidings"
+	"tidings/client"
+	"tidings/edge"
+	"tidings/hub"
+	"tidings/journal"
+	"tidings/outlet"
+	"tidings/outlet/outlettest"
+	"tidings/outlet/xmpp/room"
+	"tidings/recentchange"
+	"tidings/xmpp/server"
+	"tidings/xmpp/service"
+)
+
+// patience bounds every wait; passing it is a failure.
+const patience = time.Minute
+
+// wire is a TCP relay that can be cut.
+type wire struct {
+	t     *testing.T
+	ln    net.Listener
+	to    string
+	mu    sync.Mutex
+	fuse  func(n int) int // how many bytes the n-th connection carries to the client
+	conns []net.Conn
+	n     int
+	wg    sync.WaitGroup
+}
+
+func newWire(t *testing.T, to string, fuse func(n int) int) *wire {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{t: t, ln: ln, to: to, fuse: fuse}
+	w.wg.Go(w.serve)
+	t.Cleanup(func() {
+		ln.Close()
+		w.cut()
+		w.wg.Wait()
+	})
+	return w
+}
+
+func (w *wire) serve() {
+	for {
+		in, err := w.ln.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", w.to)
+		if err != nil {
+			w.t.Error(err)
+			in.Close()
+			return
+		}
+		w.mu.Lock()
+		w.conns = append(w.conns, in, out)
+		limit := 1 << 40
+		if w.fuse != nil {
+			limit = w.fuse(w.n)
+		}
+		w.n++
+		w.mu.Unlock()
+		w.wg.Go(func() {
+			io.Copy(out, in)
+			out.Close()
+		})
+		w.wg.Go(func() {
+			io.CopyN(in, out, int64(limit))
+			in.Close()
+			out.Close()
+		})
+	}
+}
+
+// cut breaks all connections and returns how many there have been.
+func (w *wire) cut() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.conns {
+		c.Close()
+	}
+	w.conns = nil
+	return w.n
+}
+
+// xmppWorld is a Tidings server with rooms.
+type xmppWorld struct {
+	*outlettest.World
+	rooms *room.Server
+	srv   *server.Server
+	addr  string
+}
+
+// startXMPP serves the rooms of a world, and what the test adds.
+func startXMPP(t *testing.T, change func(*server.Options), services map[string]service.Service) *xmppWorld {
+	t.Helper()
+	o := outlettest.Options("")
+	j := journal.NewMemory(o)
+	t.Cleanup(func() { j.Close() })
+	w := &xmppWorld{World: outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(recentchange.Wikis{})}, edge.Options{})}
+	var err error
+	w.rooms, err = room.New(room.Options{
+		Hub: w.Hub, Edge: w.Edge, Authenticate: w.Policy.Authenticate, May: w.Policy.May, Audience: w.Policy.Audience,
+		Topics: func(ctx context.Context, p tidings.Pattern) (ts []tidings.Topic, err error) {
+			infos, err := j.Topics(ctx, p)
+			for _, i := range infos {
+				ts = append(ts, i.Topic)
+			}
+			return ts, err
+		},
+		Wikis: recentchange.Wikis{"enwiki": {ServerName: "en.wikipedia.org", ServerURL: "https://en.wikipedia.org"}},
+		Rooms: map[string]room.Room{"brief": {Patterns: []tidings.Pattern{tidings.MustPattern("/brief/**")}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	so := server.Options{Edge: w.Edge, Domain: "localhost", Anonymous: true}
+	if change != nil {
+		change(&so)
+	}
+	if w.srv, err = server.New(so); err != nil {
+		t.Fatal(err)
+	}
+	w.srv.HandleAccounts(domain{w.srv})
+	if services == nil {
+		services = map[string]service.Service{"conference.localhost": w.rooms}
+	}
+	for name, s := range services {
+		if err := w.srv.Handle(name, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.addr = ln.Addr().String()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := w.srv.Serve(ln, server.NoTLS); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() {
+		w.srv.Close()
+		<-done
+	})
+	return w
+}
+
+// change publishes a change of en.wikipedia.org.
+func (w *xmppWorld) change(id int) tidings.Position {
+	w.Helper()
+	return w.Append(tidings.Event{Topic: "/recentchange/en.wikipedia.org", ContentType: recentchange.TypeJSON, Payload: fmt.Appendf(nil,
+		`{"id":%d,"type":"edit","namespace":4,"title":"Title \u003c%[1]d>","comment":"a & b","timestamp":%d,"user":"Ann","bot":false,"minor":true,`+
+			`"length":{"old":10,"new":25},"revision":{"old":7,"new":8},"server_url":"https://en.wikipedia.org","server_name":"en.wikipedia.org","server_script_path":"/w","wiki":"enwiki"}`, id, 1772600767)})
+}
+
+// reader reads events in the background.
+type reader struct {
+	t       *testing.T
+	up      chan struct{} // of one for each connection
+	got     chan any      // client.Event or error
+	cancel  context.CancelFunc
+	mu      sync.Mutex
+	notices []client.Notice
+}
+
+// readRoom begins to read.
+func readRoom(t *testing.T, url, address string, patterns []tidings.Pattern, from client.From, filters []client.Filter, opts ...client.Option) *reader {
+	t.Helper()
+	r := &reader{t: t, up: make(chan struct{}, 1000), got: make(chan any)}
+	c, err := client.New(url, append([]client.Option{client.WithAddress(address), client.WithBackoff(time.Millisecond, time.Millisecond), client.WithTimeout(patience),
+		client.WithNotify(func(n client.Notice) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.notices = append(r.notices, n)
+			if n.Err == nil {
+				r.up <- struct{}{}
+			}
+		})}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for e, err := range c.Events(ctx, patterns, from, filters...) {
+			var v any = e
+			if err != nil {
+				v = err
+			}
+			select {
+			case r.got <- v:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	r.cancel = func() { cancel(); <-done }
+	t.Cleanup(r.cancel)
+	return r
+}
+
+// connected waits until the rooms have been entered.
+func (r *reader) connected() {
+	r.t.Helper()
+	select {
+	case <-r.up:
+	case v := <-r.got:
+		r.t.Fatalf("%v came before there was a connection", v)
+	case <-time.After(patience):
+		r.t.Fatal("there is no connection")
+	}
+}
+
+// next returns an event or an error.
+func (r *reader) next() any {
+	r.t.Helper()
+	select {
+	case v := <-r.got:
+		return v
+	case <-time.After(patience):
+		r.t.Fatal("nothing comes")
+		return nil
+	}
+}
+
+func (r *reader) event() client.Event {
+	r.t.Helper()
+	e, ok := r.next().(client.Event)
+	if !ok {
+		r.t.Fatalf("not an event")
+	}
+	return e
+}
+
+func (r *reader) err() error {
+	r.t.Helper()
+	v := r.next()
+	err, ok := v.(error)
+	if !ok {
+		r.t.Fatalf("%v is not an error", v)
+	}
+	return err
+}
+
+const enwiki = "xmpp://localhost/enwiki@conference.localhost"
+
+// Whatever breaks the connection and wherever, and whichever way it is resumed, every event comes once and in order.
+func TestRoomEveryEventOnce(t *testing.T) {
+	for name, window := range map[string]time.Duration{"resumed": 0, "from the archive": -1} {
+		for _, start := range []string{"live", "after", "since"} {
+			t.Run(name+", "+start, func(t *testing.T) {
+				t.Parallel()
+				const past, n = 150, 900
+				w := startXMPP(t, func(o *server.Options) { o.ResumeWindow = window }, nil)
+				seed := rand.Uint64()
+				t.Logf("seed %d", seed)
+				random := rand.New(rand.NewPCG(seed, 0))
+				relay := newWire(t, w.addr, func(n int) int {
+					if n == 0 && start == "live" {
+						return 12_000 // enough to get there
+					}
+					return 4000 + random.IntN(60_000)
+				})
+				var first tidings.Position
+				for id := range past {
+					if p := w.change(id); id == 0 {
+						first = p
+					}
+				}
+				from, want := client.Live, past
+				switch start {
+				case "after":
+					from, want = client.After(first), 1
+				case "since":
+					from, want = client.Since(time.Now().Add(-time.Hour)), 0
+				}
+				r := readRoom(t, enwiki, relay.ln.Addr().String(), nil, from, nil)
+				if start == "live" {
+					r.connected()
+				}
+				var publishing sync.WaitGroup
+				publishing.Go(func() {
+					for id := range n {
+						w.change(past + id)
+					}
+				})
+				defer publishing.Wait()
+				var last tidings.Position
+				for ; want < past+n; want++ {
+					switch v := r.next().(type) {
+					case error:
+						t.Fatalf("behind %s, with %d to come: %v", last, past+n-want, v)
+					case client.Event:
+						rc, ok := v.RecentChange()
+						if !ok || rc.ID != int64(want) || rc.Title != fmt.Sprintf("Title <%d>", want) || v.Position.Offset <= last.Offset {
+							t.Fatalf("%+v (%v) at %s behind %s, want change %d", rc, ok, v.Position, last, want)
+						}
+						last = v.Position
+					}
+				}
+				lines := relay.cut()
+				if lines < 4 {
+					t.Errorf("there were %d connections only", lines)
+				}
+				if resumed := w.srv.Stats().Resumed; (resumed > 0) != (window == 0) {
+					t.Errorf("%d sessions were resumed", resumed)
+				}
+				t.Logf("%d connections", lines)
+			})
+		}
+	}
+}
+
+// A session that the server takes down by itself goes on too, and one that is left is over.
+func TestRoomSession(t *testing.T) {
+	w := startXMPP(t, nil, nil)
+	relay := newWire(t, w.addr, nil)
+	r := readRoom(t, enwiki, relay.ln.Addr().String(), nil, client.Live, nil)
+	r.connected()
+	w.change(1)
+	if rc, _ := r.event().RecentChange(); rc.ID != 1 {
+		t.Errorf("%+v", rc)
+	}
+	relay.cut()
+	r.connected()
+	w.change(2)
+	if rc, _ := r.event().RecentChange(); rc.ID != 2 {
+		t.Errorf("%+v", rc)
+	}
+	r.cancel()
+	if st := w.srv.Stats(); st.Sessions != 0 || st.Resumed != 1 || st.Closed[server.ReasonClosed] != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// The room of a pattern is found through disco; every kind of payload comes as it was published.
+func TestRoomOfPattern(t *testing.T) {
+	w := startXMPP(t, nil, nil)
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	publish := func(topic, id, typ, payload string, kind tidings.Kind) tidings.Event {
+		e := tidings.Event{Topic: tidings.Topic(topic), ID: id, Time: at, ContentType: typ, Payload: []byte(payload), Kind: kind}
+		e.Position = w.Append(e)
+		return e
+	}
+	events := []tidings.Event{
+		publish("/news/Local", "one", "application/json", `{"a": [1, "<&>"]}`, tidings.Publish),
+		publish("/news/Local", "two", "text/plain", "text & more", tidings.Publish),
+		publish("/news/Local", "three", "application/atom+xml", "<entry xmlns='http://www.w3.org/2005/Atom'><title>T</title></entry>", tidings.Publish),
+		publish("/news/Local", "four", "application/xml", "<plain><x/></plain>", tidings.Publish),
+		publish("/news/Local", "five", "image/png", "\x89PNG\xff", tidings.Publish),
+		publish("/news/Local", "two", "", "", tidings.Retract),
+		publish("/news/Sport", "", "text/plain", "[3 bytes of text/plain, item x]", tidings.Publish),
+	}
+	r := readRoom(t, "xmpp://127.0.0.1", w.addr, []tidings.Pattern{tidings.MustPattern("/news/*")}, client.Since(time.Now().Add(-time.Hour)), nil)
+	for _, want := range events {
+		e := r.event()
+		if want.ID == "" {
+			want.ID = want.Position.String()
+		}
+		payload := string(want.Payload)
+		if want.ContentType == "image/png" {
+			payload = ""
+		}
+		if e.Topic != want.Topic || e.Position != want.Position || e.ID != want.ID || e.Kind != want.Kind || e.ContentType != want.ContentType || string(e.Payload) != payload || want.Kind == tidings.Publish && !e.Time.Equal(at) {
+			t.Errorf("got  %+v %q\nwant %+v %q", e, e.Payload, want, want.Payload)
+		}
+	}
+	w.change(1)
+	r = readRoom(t, "xmpp://127.0.0.1", w.addr, []tidings.Pattern{tidings.MustPattern("/recentchange/en.wikipedia.org"), tidings.MustPattern("/news/Local")},
+		client.Since(time.Now().Add(-time.Hour)), []client.Filter{{Field: "type", Value: "edit"}})
+	if e := r.event(); e.Topic != "/recentchange/en.wikipedia.org" || e.Time.Unix() != 1772600767 {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestRoomAddress(t *testing.T) {
+	for p, want := range map[string]string{
+		"/recentchange/en.wikipedia.org": "en.wikipedia.org",
+		"/recentchange/*.wikipedia.org":  `\2frecentchange\2f*.wikipedia.org`,
+		"/recentchange/enwiki":           `\2frecentchange\2fenwiki`,
+		"/recentchange/En.wikipedia.org": `\2frecentchange\2f%45n.wikipedia.org`,
+		"/news/a b%":                     `\2fnews\2fa\20b%25`,
+		"/**":                            `\2f**`,
+	} {
+		if got, err := client.RoomAddress(tidings.MustPattern(p)); got != want || err != nil {
+			t.Errorf("%s: %s, %v, want %s", p, got, err, want)
+		}
+	}
+	if _, err := client.RoomAddress(tidings.MustPattern("/" + strings.Repeat("ü", 127) + "/" + strings.Repeat("Ü", 127) + strings.Repeat("/"+strings.Repeat("a", 200), 2))); !errors.Is(err, tidings.ErrInvalid) {
+		t.Errorf("%v", err)
+	}
+}
+
+// What is not kept any more is a gap, at the beginning and in the middle.
+func TestRoomGap(t *testing.T) {
+	for name, window := range map[string]time.Duration{"resumed": 0, "from the archive": -1} {
+		t.Run(name, func(t *testing.T) {
+			w := startXMPP(t, func(o *server.Options) { o.ResumeWindow = window }, nil)
+			relay := newWire(t, w.addr, nil)
+			ps := w.Publish("/brief/a", 1, 3)
+			w.Trim()
+			oldest := ps[2]
+			four := w.Publish("/brief/a", 4, 4)[0]
+			r := readRoom(t, "xmpp://localhost/brief@conference.localhost", relay.ln.Addr().String(), nil, client.After(ps[0]), nil)
+			gap, ok := errors.AsType[*tidings.GapError](r.err())
+			if !ok || gap.Asked != ps[0] || gap.Oldest != oldest {
+				t.Fatalf("%v", gap)
+			}
+			if e := r.event(); e.Position != four {
+				t.Fatalf("%+v", e)
+			}
+			r.connected()
+			relay.ln.Close() // nobody gets through
+			relay.cut()
+			five := w.Publish("/brief/a", 5, 5)[0]
+			w.Trim()
+			six := w.Publish("/brief/a", 6, 6)[0]
+			ln, err := net.Listen("tcp", relay.ln.Addr().String())
+			if err != nil {
+				t.Skip("the port has been taken meanwhile: ", err)
+			}
+			relay.ln = ln
+			relay.wg.Go(relay.serve)
+			t.Cleanup(func() { ln.Close() })
+			gap, ok = errors.AsType[*tidings.GapError](r.err())
+			if !ok || gap.Asked != four || gap.Oldest != five {
+				t.Fatalf("%v", gap)
+			}
+			if e := r.event(); e.Position != six {
+				t.Fatalf("%+v", e)
+			}
+		})
+	}
+}
+
+// Errors that do not pass end the stream.
+func TestRoomErrors(t *testing.T) {
+	w := startXMPP(t, nil, nil)
+	w.Publish("/private/a", 1, 1)
+	w.Publish("/news", 1, 1)
+	_, token := w.Token("/private/**")
+	for _, tt := range []struct {
+		name, url string
+		patterns  []string
+		filters   []client.Filter
+		from      client.From
+		opts      []client.Option
+		kind      tidings.ErrorKind
+		text      string
+	}{
+		{name: "no room", url: "xmpp://localhost/nothing@conference.localhost", kind: tidings.ErrNotFound, text: "no room nothing"},
+		{name: "no such service", url: "xmpp://localhost/a@nowhere.localhost", kind: tidings.ErrNotFound},
+		{name: "private", url: "xmpp://localhost", patterns: []string{"/private/a"}, kind: tidings.ErrUnauthenticated, text: "private"},
+		{name: "wrong token", url: "xmpp://localhost", patterns: []string{"/private/a"}, opts: []client.Option{client.WithToken("x")}, kind: tidings.ErrUnauthenticated},
+		{name: "nothing to read", url: "xmpp://localhost", kind: tidings.ErrInvalid, text: "no pattern"},
+		{name: "no filter", url: "xmpp://localhost", patterns: []string{"/news"}, filters: []client.Filter{{Field: "since"}}, kind: tidings.ErrInvalid},
+		{name: "bad filter", url: "xmpp://localhost", patterns: []string{"/news"}, filters: []client.Filter{{Value: "1 +"}}, kind: tidings.ErrInvalid},
+		{name: "bad id", url: "xmpp://localhost", patterns: []string{"/news"}, from: client.AfterID("nonsense"), kind: tidings.ErrNotFound},
+		{name: "account", url: "xmpp://ann:secret@localhost/news@conference.localhost", kind: tidings.ErrUnauthenticated},
+		{name: "another domain", url: "xmpp://example.org/news@conference.example.org", kind: tidings.ErrInvalid, text: "host-unknown"},
+		{name: "needs TLS", url: "xmpps://localhost/news@conference.localhost", kind: tidings.ErrUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var ps []tidings.Pattern
+			for _, p := range tt.patterns {
+				ps = append(ps, tidings.MustPattern(p))
+			}
+			r := readRoom(t, tt.url, w.addr, ps, tt.from, tt.filters, tt.opts...)
+			if err := r.err(); tidings.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("%v (%v), want %v and %q", err, tidings.KindOf(err), tt.kind, tt.text)
+			}
+		})
+	}
+	// With the token it can be read, and no longer.
+	id, token2 := w.Token("/private/**")
+	r := readRoom(t, "xmpp://localhost", w.addr, []tidings.Pattern{tidings.MustPattern("/private/a")}, client.Live, nil, client.WithToken(token2))
+	r.connected()
+	p := w.Publish("/private/a", 2, 2)[0]
+	if e := r.event(); e.Position != p {
+		t.Errorf("%+v", e)
+	}
+	w.Revoke(id)
+	if err := r.err(); !errors.Is(err, tidings.ErrForbidden) {
+		t.Errorf("%v", err)
+	}
+	r = readRoom(t, "xmpp:%5C2fprivate%5C2fa@conference.localhost?join;password="+token, w.addr, nil, client.Live, nil)
+	r.connected()
+
+	c, err := client.New(enwiki)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Topics(t.Context(), tidings.Pattern{}); !errors.Is(err, tidings.ErrInvalid) {
+		t.Error(err)
+	}
+	for _, err := range c.Stream(t.Context(), "/subscribe", client.Live) {
+		if !errors.Is(err, tidings.ErrInvalid) {
+			t.Error(err)
+		}
+	}
+}
+
+func TestXMPPAddresses(t *testing.T) {
+	for _, s := range []string{"xmpp:", "xmpp://", "xmpp:conference.localhost?join", "xmpp://localhost/@x", "xmpp://localhost/a@b?remove", "xmpp://localhost/a@b?join;password=%zz", "xmpp://lo cal/", "ftp://x", "xmpp://a b@localhost"} {
+		if _, err := client.New(s); !errors.Is(err, tidings.ErrInvalid) {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	if _, err := client.New("xmpp://ann:secret@exa mple/a@b"); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("%v tells the password", err)
+	}
+	if _, err := client.New("xmpp://ann:secret@example.org/a@b?x"); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("%v tells the password", err)
+	}
+}
+
+// The server stops and comes back.
+func TestRoomServerStops(t *testing.T) {
+	w := startXMPP(t, nil, nil)
+	r := readRoom(t, enwiki, w.addr, nil, client.Live, nil)
+	r.connected()
+	w.change(1)
+	if rc, _ := r.event().RecentChange(); rc.ID != 1 {
+		t.Errorf("%+v", rc)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := w.rooms.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		r.mu.Lock()
+		i := slices.IndexFunc(r.notices, func(n client.Notice) bool { return n.Err != nil })
+		var err error
+		if i >= 0 {
+			err = r.notices[i].Err
+		}
+		r.mu.Unlock()
+		if i < 0 {
+			if ctx.Err() != nil {
+				t.Fatal("the client has not noticed")
+			}
+			w.change(99) // something to wait for
+			continue
+		}
+		if !errors.Is(err, tidings.ErrUnavailable) || !strings.Contains(err.Error(), "stopping") {
+			t.Errorf("%v", err)
+		}
+		break
+	}
+}
