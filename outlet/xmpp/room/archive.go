@@ -11,7 +11,6 @@ import (
 	"tidings/outlet"
 	"tidings/xmpp/mam"
 	"tidings/xmpp/rsm"
-	"tidings/xmpp/service"
 	"tidings/xmpp/stanza"
 )
 
@@ -19,7 +18,7 @@ import (
 const (
 	defaultPage  = 50
 	maxPage      = 250
-	maxPageBytes = 256 << 10 // of its messages, from the second on
+	maxPageBytes = 32 << 10 // of its messages, from the second on
 )
 
 // archive answers a query of a room's archive (XEP-0313 section 4): the messages as a page, and behind them the end. A
@@ -36,19 +35,10 @@ func (s *Server) archive(r *request, a *asked, q mam.Query) {
 		return nil
 	}, func(done func()) {
 		s.pages.Add(1)
-		end := func(err error) {
-			if err != nil {
-				r.fail(err)
-			} else {
-				r.result(fin.Append(nil))
-			}
-			done()
-		}
-		if len(messages) == 0 {
-			end(nil)
-			return
-		}
-		r.peer.Attach(s.newPage(messages, end))
+		v := s.welcome(r.peer)
+		b := appendTo(nil, r.st.From, messages)
+		v.send(r.st.AppendResult(b, fin.Append(nil)))
+		v.pause(done)
 	})
 }
 
@@ -309,7 +299,7 @@ func (p *reader) page() ([]stored, mam.Fin) {
 func (p *reader) message(it *hub.Item) []byte {
 	inner := append([]byte("<message xmlns='jabber:client'"), p.room.form.append(nil, it)...)
 	inner = append(inner, "</message>"...)
-	b := append([]byte{service.To}, " from='"+escaped(p.room.jid.String())+"'>"...)
+	b := append([]byte(nil), " from='"+escaped(p.room.jid.String())+"'>"...)
 	return append(mam.AppendResult(b, p.q.ID, it.Position.String(), it.Time, inner), "</message>"...)
 }
 

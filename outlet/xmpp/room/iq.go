@@ -113,7 +113,6 @@ func (s *Server) listRooms(r *request, payload xmlstream.Element) {
 		rooms, err = s.list(ctx, actor)
 		return err
 	}, func(done func()) {
-		defer done()
 		names := make([]string, len(rooms))
 		for i, t := range rooms {
 			names[i] = t.local
@@ -121,6 +120,7 @@ func (s *Server) listRooms(r *request, payload xmlstream.Element) {
 		from, to, err := slice(names, page, maxList)
 		if err != nil {
 			r.fail(err)
+			done()
 			return
 		}
 		items := make([]disco.Item, 0, to-from)
@@ -135,7 +135,9 @@ func (s *Server) listRooms(r *request, payload xmlstream.Element) {
 		if from < to {
 			res.First, res.Last = names[from], names[to-1]
 		}
-		r.result(disco.AppendItems(nil, "", items, res.Append))
+		v := s.welcome(r.peer)
+		v.send(r.st.AppendResult(nil, disco.AppendItems(nil, "", items, res.Append)))
+		v.pause(done)
 	})
 }
 

@@ -119,29 +119,10 @@ func (s *Server) seat(v *visitor, w *wish, done func()) {
 	b := stanza.AppendStart(nil, stanza.Presence, "", "", o.room.bot, to)
 	b = stanza.AppendEnd(muc.AppendUser(b, &botItem), stanza.Presence)
 	b = o.presence(b, w.e, codes...)
-	begin := func(b []byte) {
-		v.peer.Send(muc.AppendSubject(b, o.room.bot, to, "", s.subject(o)))
-		o.handle = v.peer.Attach(o.flow)
-	}
-	past := bounded(w.past, w.e.join.History)
-	if len(past) == 0 {
-		begin(b)
-		done()
-		return
-	}
-	v.peer.Send(b)
-	// The history is taken when the client takes it, and the room begins behind it.
-	f := o.flow
-	o.handle = v.peer.Attach(s.newPage(past, func(err error) {
-		switch {
-		case o.gone || o.flow != f:
-		case err != nil:
-			f.Ended(err)
-		default:
-			begin(nil)
-		}
-		done()
-	}))
+	b = appendTo(b, to, bounded(w.past, w.e.join.History))
+	v.send(muc.AppendSubject(b, o.room.bot, to, "", s.subject(o)))
+	o.handle = v.peer.Attach(o.flow)
+	v.pause(done)
 }
 
 // subject is what a room is about.
@@ -189,7 +170,7 @@ func (s *Server) since(ctx context.Context, text string) (tidings.Position, erro
 const (
 	defaultHistory = 20
 	maxHistory     = 100
-	maxPastBytes   = 256 << 10
+	maxPastBytes   = 32 << 10
 )
 
 // history returns what the join is to begin with, the oldest first, and the position up to which that is complete. whole is
@@ -268,9 +249,10 @@ func bounded(messages []stored, h muc.History) []stored {
 	if h.MaxChars >= 0 {
 		bound = min(bound, h.MaxChars)
 	}
+	const head = len("<message to=''")
 	size := 0
 	for i := len(messages) - 1; i >= 0; i-- {
-		if size += len(messages[i].message); size > bound {
+		if size += head + len(messages[i].message); size > bound {
 			return messages[i+1:]
 		}
 	}

@@ -18,6 +18,7 @@ type visitor struct {
 	peer      service.Peer
 	occupants []*occupant
 	gone      bool
+	owed      int // bytes it was sent since it last had to have taken them
 	queue
 }
 

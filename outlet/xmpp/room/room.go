@@ -94,10 +94,10 @@ func (f form) AppendGoodbye(dst []byte) []byte { return dst }
 // isGap reports whether a message, as service.Cut returns it, tells of a gap.
 func (f form) isGap(message []byte) bool { return bytes.HasPrefix(message, []byte(f.gap)) }
 
-// stored is an event as a message of history, which begins with service.To.
+// stored is an event as a message of history, without what differs between readers.
 type stored struct {
 	at      tidings.Position
-	message []byte
+	message []byte // from behind the attribute to
 }
 
 // past is the end of a room's journal that joins begin with. It is read on from where it stands, so that many who join at
@@ -113,10 +113,20 @@ type past struct {
 func (r *room) store(items []*hub.Item) []stored {
 	messages := make([]stored, len(items))
 	for i, it := range items {
-		b := r.form.append([]byte{service.To}, it)
-		messages[i] = stored{it.Position, append(delay.Append(b, r.jid, it.Time), "</message>"...)}
+		b := delay.Append(r.form.append(nil, it), r.jid, it.Time)
+		messages[i] = stored{it.Position, append(b, "</message>"...)}
 	}
 	return messages
+}
+
+// appendTo appends the messages with the address they go to.
+func appendTo(dst []byte, to jid.JID, messages []stored) []byte {
+	address := escaped(to.String())
+	for _, m := range messages {
+		dst = append(append(append(dst, "<message to='"...), address...), '\'')
+		dst = append(dst, m.message...)
+	}
+	return dst
 }
 
 func escaped(s string) string { return string(xmlstream.AppendAttr(nil, s)) }

@@ -84,7 +84,7 @@ type Server struct {
 	drops    *drops.Drops
 	stopping atomic.Bool
 
-	pageGroup *edge.Group // of the pages, which nothing wakes
+	pauses *edge.Group // which nothing wakes
 
 	inside atomic.Int64 // occupants of all rooms
 	joins  atomic.Uint64
@@ -127,7 +127,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{opt: o, pageGroup: o.Edge.NewGroup(), names: n, domain: domain, drops: drops.New(o.Log, "xmpp-rooms"), visitors: map[service.Peer]*visitor{},
+	return &Server{opt: o, pauses: o.Edge.NewGroup(), names: n, domain: domain, drops: drops.New(o.Log, "xmpp-rooms"), visitors: map[service.Peer]*visitor{},
 		rooms: map[string]*room{}, lives: map[*live]struct{}{}, learnt: map[tidings.Topic]string{}, byWiki: map[string]tidings.Topic{}}, nil
 }
 

@@ -1,0 +1,130 @@
+package room_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tidings/xmpp/dial"
+	"tidings/xmpp/jid"
+	"tidings/xmpp/muc"
+)
+
+// cut is a connection that breaks after so many bytes have come, in the middle of whatever that is.
+type cut struct {
+	net.Conn
+	left atomic.Int64
+}
+
+func (c *cut) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if left := c.left.Add(int64(-n)); left < 0 {
+		c.Conn.Close()
+		return max(0, n+int(left)), errors.New("the line is cut")
+	}
+	return n, err
+}
+
+// A session whose connection is cut again and again, anywhere, has every event of its rooms once and in order: those of the
+// history, those it missed and those that come.
+func TestResumption(t *testing.T) {
+	t.Parallel()
+	const events = 400
+	w := newWorld(t)
+	c := serve(w, options(w))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	cfg := dial.Config{JID: jid.MustParse("localhost"), Address: c.addr, Manage: true}
+	left := int64(8000)
+	cfg.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		c := &cut{Conn: nc}
+		c.left.Store(left)
+		return c, err
+	}
+	x, err := dial.Dial(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rooms := map[string]int{"mixed": 0, `\2fnews\2f*`: 0} // the number of the last event
+	w.Publish("/news/a", 1, 15)
+	for local := range rooms {
+		presence := fmt.Sprintf("<presence to='%s@conference.localhost/me'><x xmlns='http://jabber.org/protocol/muc'/></presence>", local)
+		if err := x.Send([]byte(presence)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	published := make(chan struct{})
+	next := make(chan struct{}, 1)
+	go func() {
+		defer close(published)
+		for n := 16; n <= events; n += 5 {
+			w.Publish("/news/a", n, n+4)
+			w.Publish("/elsewhere", 1, 2)
+			select {
+			case <-next: // the reader is on its way
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	dials := 0
+	for done := 0; done < len(rooms); {
+		st, err := x.Next(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				t.Fatalf("%v: %v after %d connections", rooms, err, dials)
+			}
+			cfg.Resume = x.Drop()
+			for x = nil; x == nil; { // it may be cut while it resumes
+				left = 800 + random.Int64N(12_000)
+				if x, err = dial.Dial(ctx, cfg); err != nil && ctx.Err() != nil {
+					t.Fatal(err)
+				}
+			}
+			if dials++; !x.Resumed() {
+				t.Fatal("the session was not resumed")
+			}
+			continue
+		}
+		if u, ok := muc.FindUser(st.Element); ok && !u.Has(muc.StatusSelf) && u.Item.Role != muc.Moderator || st.Type == "unavailable" {
+			t.Fatalf("said: %s", st.Element.Raw())
+		}
+		e, ok, err := event(st.Element)
+		if err != nil || !ok {
+			continue
+		}
+		var n int
+		if _, err := fmt.Sscanf(string(e.Payload), `{"n":%d}`, &n); err != nil {
+			t.Fatal(err)
+		}
+		local := st.From.Local()
+		if want := rooms[local] + 1; n != want && want > 1 { // the history has the last 20
+			t.Fatalf("%s: event %d, want %d, after %d connections", local, n, want, dials)
+		}
+		rooms[local] = n
+		if n == events {
+			done++
+		}
+		select {
+		case next <- struct{}{}:
+		default:
+		}
+	}
+	<-published
+	if err := x.Close(); err != nil {
+		t.Error(err)
+	}
+	if dials < 10 {
+		t.Errorf("only %d connections were cut", dials)
+	}
+	t.Logf("%d connections", dials)
+}
