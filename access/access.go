@@ -3,13 +3,18 @@
 //
 //	            read      publish   admin
 //	anonymous   public    login     login
-//	user        public    deny      deny
+//	user        public    node      deny
 //	token       scope     scope     scope
 //	source      allow     allow     deny
 //	system      allow     allow     allow
 //
 // "public" allows what is on no private topic; "login" says that a token is needed; "scope" asks the token's scopes,
-// which add to what is public.
+// which add to what is public; "node" asks the rules of the topic's node.
+//
+// A topic may be a PubSub node with rules of its own ([Nodes]), and they hold in every protocol: a node that not everybody
+// may read is private, but for the accounts that its affiliations and subscriptions let in, and an account that is
+// banned from a public one may not read it. A topic that the configuration makes private stays so whatever its node says,
+// except for those accounts.
 //
 // A scope is written ACTION:PATTERN, such as publish:/news/** or read:/private/*. Actions are read, publish and admin;
 // admin covers the other two on its topics, and admin:/** covers the server itself: its tokens and accounts. Reading
@@ -33,6 +38,7 @@ const (
 	deny   rule = iota // never, however the actor authenticates
 	login              // not as this actor, but perhaps with a token
 	public             // on topics that are not private
+	node               // as the rules of the topic's node say; never where it has none
 	scope              // as the token's scopes say; reading what is public besides
 	allow
 )
@@ -40,7 +46,7 @@ const (
 // table is the policy: the actor's kind by the action. What it has no entry for is denied.
 var table = map[tidings.ActorKind]map[tidings.Action]rule{
 	tidings.Anonymous: {tidings.ReadAction: public, tidings.PublishAction: login, tidings.AdminAction: login},
-	tidings.User:      {tidings.ReadAction: public, tidings.PublishAction: deny, tidings.AdminAction: deny},
+	tidings.User:      {tidings.ReadAction: public, tidings.PublishAction: node, tidings.AdminAction: deny},
 	tidings.Token:     {tidings.ReadAction: scope, tidings.PublishAction: scope, tidings.AdminAction: scope},
 	tidings.Source:    {tidings.ReadAction: allow, tidings.PublishAction: allow, tidings.AdminAction: deny},
 	tidings.System:    {tidings.ReadAction: allow, tidings.PublishAction: allow, tidings.AdminAction: allow},
@@ -57,19 +63,35 @@ func (p *Policy) May(a tidings.Actor, action tidings.Action, t tidings.Topic) er
 	case allow:
 		return nil
 	case public:
-		if !p.private(t) {
-			return nil
+		return p.mayPublic(a, action, t)
+	case node:
+		if r, ok := p.rights(a, t); ok {
+			if r&MayPublish != 0 {
+				return nil
+			}
+			return tidings.Errorf(tidings.ErrForbidden, "%s is for its publishers: ask an owner of the node, or use a token with the scope %s", doing(action, t), scopeFor(action, t))
 		}
-		if a.Kind != tidings.Anonymous {
-			return tidings.Errorf(tidings.ErrForbidden, "%s is private and an account does not open it: use a token with the scope %s:%s", t, action, t)
-		}
-		return tidings.Errorf(tidings.ErrUnauthenticated, "%s is private: reading it needs a token with the scope %s:%s", t, action, t)
 	case login:
 		return tidings.Errorf(tidings.ErrUnauthenticated, "%s needs a token with the scope %s", doing(action, t), scopeFor(action, t))
 	case scope:
 		return p.mayToken(a, action, t)
 	}
 	return tidings.Errorf(tidings.ErrForbidden, "%s is not for an actor of the kind %s: use a token with the scope %s", doing(action, t), a.Kind, scopeFor(action, t))
+}
+
+func (p *Policy) mayPublic(a tidings.Actor, action tidings.Action, t tidings.Topic) error {
+	r, ok := p.rights(a, t)
+	switch {
+	case ok && r&MayRead != 0 && r&Named != 0:
+		return nil
+	case ok && r&MayRead == 0 && a.Kind != tidings.Anonymous:
+		return tidings.Errorf(tidings.ErrForbidden, "%s is not for this account: ask an owner of the node, or use a token with the scope %s", doing(action, t), scopeFor(action, t))
+	case !p.private(t):
+		return nil
+	case a.Kind != tidings.Anonymous:
+		return tidings.Errorf(tidings.ErrForbidden, "%s is private and an account does not open it: use a token with the scope %s:%s", t, action, t)
+	}
+	return tidings.Errorf(tidings.ErrUnauthenticated, "%s is private: reading it needs a token with the scope %s:%s", t, action, t)
 }
 
 func (p *Policy) mayToken(a tidings.Actor, action tidings.Action, t tidings.Topic) error {
@@ -98,6 +120,9 @@ func covers(scopes []tidings.Scope, action tidings.Action, t tidings.Topic) bool
 
 // private reports whether the topic is one that not everybody may read.
 func (p *Policy) private(t tidings.Topic) bool {
+	if r, ok := p.rights(tidings.Actor{}, t); ok && r&MayRead == 0 {
+		return true
+	}
 	for _, pat := range p.privates {
 		if pat.Match(t) {
 			return true
@@ -136,7 +161,12 @@ const (
 // token as it is now; one that was revoked or has expired has an audience of its own, which may read nothing.
 //
 // What is encoded once for one audience may be sent to everybody in it.
-func (p *Policy) Audience(a tidings.Actor) string {
+func (p *Policy) Audience(a tidings.Actor) string { return p.AudienceOf(a, nil) }
+
+// AudienceOf is Audience as far as topics go that one of the patterns matches: what an actor may read elsewhere may make
+// no difference to it. All topics count if there are no patterns.
+func (p *Policy) AudienceOf(a tidings.Actor, patterns []tidings.Pattern) string {
+	nodes := p.nodes.Load()
 	rule := table[a.Kind][tidings.ReadAction]
 	var scopes []tidings.Scope
 	if rule == scope {
@@ -148,7 +178,9 @@ func (p *Policy) Audience(a tidings.Actor) string {
 	switch {
 	case rule == deny || rule == login:
 		return nobody
-	case len(p.privates) == 0 || rule == public:
+	case rule == public && nodes != nil && a.Kind == tidings.User:
+		return (*nodes).Audience(a, patterns)
+	case len(p.privates) == 0 && nodes == nil || rule == public:
 		return ""
 	case rule == allow:
 		return everything

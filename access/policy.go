@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -41,14 +42,17 @@ type Policy struct {
 	logLimit *rate.Limiter
 	stop     context.CancelFunc // ends the watch
 
+	nodes atomic.Pointer[Nodes] // nil until SetNodes
+
 	// changing serialises changes with the callbacks they cause, so that a change that is found already made has been
 	// told to everybody. It is taken before mu.
 	changing sync.Mutex
-	watchers map[int]func() // guarded by changing
-	nextID   int            // guarded by changing
-	opened   bool           // guarded by changing; changes before it are the store's content
-	closed   bool           // guarded by changing
-	expiry   *time.Timer    // guarded by changing; fires when the next token expires
+	watchers map[int]func()  // guarded by changing
+	nextID   int             // guarded by changing
+	opened   bool            // guarded by changing; changes before it are the store's content
+	closed   bool            // guarded by changing
+	expiry   *time.Timer     // guarded by changing; fires when the next token expires
+	told     []tidings.Topic // guarded by changing; the topics of the change that is being told
 
 	mu        sync.RWMutex
 	tokens    map[string]token // by id
@@ -107,7 +111,7 @@ func (p *Policy) Close() error {
 }
 
 // OnChange asks for a call of f after an actor may no longer do what it might before: a token was revoked, by this
-// process or by another, has expired or was rewritten. Revoke returns after f has. Calls come one at a time; f may call
+// process or by another, has expired or was rewritten, or the rules of a node have changed. Revoke returns after f has. Calls come one at a time; f may call
 // May and Audience and must not call Create, Revoke, OnChange, Close or the function returned, which ends the calls.
 func (p *Policy) OnChange(f func()) (stop func()) {
 	p.changing.Lock()

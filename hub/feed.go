@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tidings"
@@ -21,11 +22,14 @@ const (
 // Feed is the recent tail of what one query yields in one wire form: the encoded bytes, contiguous but for chunks. A
 // subscriber is an offset into it.
 type Feed struct {
-	hub   *Hub
-	key   feedKey
-	query Query
-	form  Form
-	waker Waker
+	hub     *Hub
+	key     feedKey
+	query   Query
+	literal bool // the query has no globs: all of its readers may read all of it
+	form    Form
+	waker   Waker
+	era     atomic.Uint32 // anonymous readers of an earlier one have lost the right to read
+	judged  atomic.Uint32 // moves when what was read from the log has to be judged again
 
 	// Guarded by hub.mu.
 	actor   tidings.Actor // one of its audience
@@ -66,20 +70,20 @@ type lostChunk struct {
 }
 
 // mayRead reports whether the feed's audience may read the topic. Rights are asked of an actor, and the one the feed asks
-// for may have lost its own a moment ago: then another of the audience takes its place, so that nobody misses an event
-// because of somebody else's revocation. The caller holds hub.mu.
+// for may have others than its audience by now: then another of the audience takes its place, so that nobody misses an
+// event because of somebody else's revocation, or gets one by somebody else's right. The caller holds hub.mu.
 func (f *Feed) mayRead(t tidings.Topic) bool {
-	access := f.hub.access
-	if access.May(f.actor, tidings.ReadAction, t) == nil {
+	if f.literal {
 		return true
 	}
-	if access.Audience(f.actor) == f.key.audience {
-		return false
+	h := f.hub
+	if f.actor.Kind == tidings.Anonymous || h.audience(f.query, f.actor) == f.key.audience {
+		return h.access.May(f.actor, tidings.ReadAction, t) == nil
 	}
 	for s := range f.named {
-		if access.Audience(*s.actor) == f.key.audience {
+		if h.audience(f.query, *s.actor) == f.key.audience {
 			f.actor = *s.actor
-			return access.May(f.actor, tidings.ReadAction, t) == nil
+			return h.access.May(f.actor, tidings.ReadAction, t) == nil
 		}
 	}
 	return false
@@ -144,6 +148,7 @@ func (f *Feed) trimAge(t time.Time) {
 
 // restart forgets the tail: what follows is complete from offset on only.
 func (f *Feed) restart(offset uint64) {
+	f.judged.Add(1)
 	f.mu.Lock()
 	for len(f.chunks) > 0 {
 		f.drop()

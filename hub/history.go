@@ -40,7 +40,7 @@ func (h *Hub) Read(ctx context.Context, q Query, actor tidings.Actor, after tidi
 		}
 		for i := range evs {
 			it := &Item{Event: &evs[i], decode: h.opt.Decode}
-			if q.filtered(it) || h.access.May(actor, tidings.ReadAction, it.Topic) != nil {
+			if q.filtered(it) || !h.readable(actor, it.Event) {
 				continue
 			}
 			if len(items) == max {
@@ -192,7 +192,7 @@ func (h *Hub) between(ctx context.Context, q Query, actor tidings.Actor, from, e
 		looked += len(evs)
 		for i := range evs {
 			it := &Item{Event: &evs[i], decode: h.opt.Decode}
-			if it.Position.Offset <= end.Offset && !q.filtered(it) && h.access.May(actor, tidings.ReadAction, it.Topic) == nil {
+			if it.Position.Offset <= end.Offset && !q.filtered(it) && h.readable(actor, it.Event) {
 				items = append(items, it)
 			}
 		}

@@ -10,6 +10,7 @@ package hub
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,18 @@ type Access interface {
 	Audience(a tidings.Actor) string
 }
 
+// The methods that an Access may have besides; package access documents them.
+type (
+	// audiences tells actors apart by what they may read of some topics only.
+	audiences interface {
+		AudienceOf(a tidings.Actor, patterns []tidings.Pattern) string
+	}
+	// floors knows topics whose events up to an offset are no longer to be read by anybody.
+	floors interface{ Floor(t tidings.Topic) uint64 }
+	// withdrawals names, while Recheck is called, the topics whose past events some may not read any more.
+	withdrawals interface{ Withdrawn() []tidings.Topic }
+)
+
 // Waker is told that a feed has new bytes. Wake must not block.
 type Waker interface{ Wake() }
 
@@ -57,6 +70,7 @@ type Options struct {
 type Hub struct {
 	log    Log
 	access Access
+	floors floors // nil if access has none
 	opt    Options
 	epoch  uint32
 	pos    atomic.Uint64 // offset of the last event dispatched
@@ -92,6 +106,7 @@ func New(log Log, access Access, o Options) *Hub {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	h := &Hub{log: log, access: access, opt: o, feeds: map[feedKey]*Feed{}, moved: make(chan struct{}), done: make(chan struct{})}
+	h.floors, _ = access.(floors)
 	bell := make(chan struct{}, 1)
 	stop := log.Notify(bell)
 	head := log.Head()
@@ -221,6 +236,9 @@ func (h *Hub) dispatch(evs []tidings.Event, next tidings.Position) {
 	var touched []*Feed
 	for i := range evs {
 		it := Item{Event: &evs[i], decode: h.opt.Decode}
+		if h.hidden(it.Event) {
+			continue
+		}
 		h.index.match(string(it.Topic), func(f *Feed) {
 			if f.seen == it.Position.Offset {
 				return // by another pattern of its query
@@ -276,8 +294,7 @@ type feedKey struct{ query, form, audience string }
 // Subscribe returns a subscription. Whether After is still kept shows when it is read: the reader is told of a gap in
 // its protocol. Errors: those of access for a query that names a topic the actor may not read.
 func (h *Hub) Subscribe(r Request) (*Subscription, error) {
-	s := &Subscription{pos: r.After}
-	s.actor = &publicActor
+	s := &Subscription{pos: r.After, actor: &publicActor}
 	if r.Actor.Kind != tidings.Anonymous {
 		s.actor = &r.Actor
 	}
@@ -288,12 +305,12 @@ func (h *Hub) Subscribe(r Request) (*Subscription, error) {
 	if err := h.mayRead(r.Query, r.Actor); err != nil {
 		return nil, err
 	}
-	key.audience = h.access.Audience(r.Actor)
+	key.audience = h.audience(r.Query, r.Actor)
 	f := h.feeds[key]
 	if f == nil {
-		f = &Feed{hub: h, key: key, query: r.Query, form: r.Form, actor: r.Actor, waker: r.NewWaker(), start: h.pos.Load()}
-		if h.access.Audience(publicActor) == key.audience {
-			f.actor = publicActor // who loses no right
+		f = &Feed{hub: h, key: key, query: r.Query, literal: r.Query.literal(), form: r.Form, actor: r.Actor, waker: r.NewWaker(), start: h.pos.Load()}
+		if h.audience(r.Query, publicActor) == key.audience {
+			f.actor = publicActor // whose audience stays the same
 		}
 		for _, p := range r.Query.Patterns {
 			h.index.add(p, f)
@@ -302,7 +319,9 @@ func (h *Hub) Subscribe(r Request) (*Subscription, error) {
 	}
 	f.refs++
 	s.feed = f
-	if s.actor != &publicActor {
+	if s.actor == &publicActor {
+		s.era = f.era.Load()
+	} else {
 		if f.named == nil {
 			f.named = map[*Subscription]struct{}{}
 		}
@@ -333,23 +352,77 @@ func (h *Hub) unsubscribe(s *Subscription) {
 	f.release()
 }
 
-// Recheck ends every subscription whose actor may not read what it could when it subscribed. When it returns, none of
-// them gives out another byte. Package access calls it in the same call that changes a right.
+// Recheck ends every subscription whose actor may not read what it could when it subscribed, and of those to patterns with
+// globs also the ones whose actor may read more by now. When it returns, none of them gives out another byte. Package
+// access calls it in the same call that changes a right.
 func (h *Hub) Recheck() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	var withdrawn []tidings.Topic
+	if w, ok := h.access.(withdrawals); ok {
+		withdrawn = w.Withdrawn()
+	}
 	for _, f := range h.feeds {
 		wake := false
+		if f.refs > len(f.named) && h.mayRead(f.query, publicActor) != nil {
+			f.era.Add(1)
+			wake = true
+		}
 		for s := range f.named {
-			if h.access.Audience(*s.actor) != f.key.audience {
-				s.end(tidings.Errorf(tidings.ErrForbidden, "the permission to read this has been withdrawn"))
+			if err := f.changed(s); err != nil {
+				s.end(err)
 				wake = true
 			}
 		}
-		if wake {
+		if slices.ContainsFunc(withdrawn, f.query.matches) {
+			// What the tail has of the topic is judged again on the way from the log.
+			f.restart(h.pos.Load())
+		} else if wake {
 			f.waker.Wake()
 		}
 	}
+}
+
+var (
+	errWithdrawn = tidings.Errorf(tidings.ErrForbidden, "the permission to read this has been withdrawn")
+	errChanged   = tidings.Errorf(tidings.ErrUnavailable, "which of these topics may be read has changed: subscribe again")
+)
+
+// changed returns why the subscription, which has a named actor, cannot stay in the feed.
+func (f *Feed) changed(s *Subscription) error {
+	h := f.hub
+	if h.mayRead(f.query, *s.actor) != nil {
+		return errWithdrawn
+	}
+	switch {
+	case h.audience(f.query, *s.actor) == f.key.audience:
+		return nil
+	case s.actor.Kind == tidings.User:
+		return errChanged // perhaps by a right that was added
+	}
+	return errWithdrawn
+}
+
+// audience returns a text that is equal for actors who may read the same of what the query asks for. Who may read the
+// topics of a query without globs may read all of it, so those are one audience.
+func (h *Hub) audience(q Query, a tidings.Actor) string {
+	if q.literal() {
+		return ""
+	}
+	if of, ok := h.access.(audiences); ok {
+		return of.AudienceOf(a, q.Patterns)
+	}
+	return h.access.Audience(a)
+}
+
+// hidden reports whether the event is no longer to be read by anybody.
+func (h *Hub) hidden(e *tidings.Event) bool {
+	return h.floors != nil && e.Position.Offset <= h.floors.Floor(e.Topic)
+}
+
+// readable reports whether the actor may read the event.
+func (h *Hub) readable(a tidings.Actor, e *tidings.Event) bool {
+	return !h.hidden(e) && h.access.May(a, tidings.ReadAction, e.Topic) == nil
 }
 
 // Stats are figures of a Hub at one moment.
@@ -390,6 +463,20 @@ func (q Query) String() string {
 		b.WriteString(q.Filter.String())
 	}
 	return b.String()
+}
+
+// literal reports whether the query has no globs.
+func (q Query) literal() bool {
+	for _, p := range q.Patterns {
+		if _, ok := p.Topic(); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func (q Query) matches(t tidings.Topic) bool {
+	return slices.ContainsFunc(q.Patterns, func(p tidings.Pattern) bool { return p.Match(t) })
 }
 
 func (q Query) filtered(it *Item) bool { return q.Filter != nil && !q.Filter.Match(it) }

@@ -30,6 +30,7 @@ type Subscription struct {
 	curEnd  entry
 	catchUp *catchUp
 	ended   atomic.Pointer[error]
+	era     uint32 // of the feed, when an anonymous reader subscribed
 	closed  bool
 }
 
@@ -39,6 +40,8 @@ type catchUp struct {
 	ends []entry
 	pos  tidings.Position // complete up to here once buf has been given out
 	told uint64           // offset in the log up to which the reader knows that events are missing
+
+	judged uint32 // of the feed, when buf was filled
 }
 
 // Bounds of one Fetch.
@@ -74,14 +77,28 @@ func (s *Subscription) Reached() tidings.Position {
 func (s *Subscription) Next() ([]byte, State) {
 	p, st := s.next()
 	// Looked at last: the bytes may have an event that was published after the subscription ended.
-	if e := s.ended.Load(); e != nil {
-		return s.feed.form.AppendEnd(nil, *e), Over
+	if err := s.over(); err != nil {
+		return s.feed.form.AppendEnd(nil, err), Over
 	}
 	return p, st
 }
 
+// over returns why the subscription was ended from outside, if it was.
+func (s *Subscription) over() error {
+	if e := s.ended.Load(); e != nil {
+		return *e
+	}
+	if s.actor == &publicActor && s.era != s.feed.era.Load() {
+		return errWithdrawn
+	}
+	return nil
+}
+
 func (s *Subscription) next() ([]byte, State) {
 	if cu := s.catchUp; cu != nil {
+		if cu.judged != s.feed.judged.Load() {
+			cu.buf, cu.ends = nil, nil // read again, with the rights of now
+		}
 		if len(cu.buf) > 0 {
 			return cu.buf, HasBytes
 		}
@@ -154,7 +171,7 @@ func cut(buf []byte, ends []entry, at int) (end int, offset uint64, rest []byte)
 // leaves it for Next; or it puts the subscription back into the tail. It may block on the log.
 func (s *Subscription) Fetch(ctx context.Context) {
 	cu := s.catchUp
-	if cu == nil || len(cu.buf) > 0 || s.ended.Load() != nil {
+	if cu == nil || len(cu.buf) > 0 || s.over() != nil {
 		return
 	}
 	f, h := s.feed, s.feed.hub
@@ -170,6 +187,7 @@ func (s *Subscription) Fetch(ctx context.Context) {
 			continue
 		}
 		limit := h.pos.Load() // what lies behind comes through the feed
+		cu.judged = f.judged.Load()
 		read := h.log.Read
 		if s.pos.Epoch == h.epoch && s.pos.Offset < cu.told {
 			read = h.log.ReadKept
@@ -210,7 +228,7 @@ func (s *Subscription) Fetch(ctx context.Context) {
 			}
 			n := len(cu.buf)
 			it := &Item{Event: &evs[i], decode: h.opt.Decode}
-			if f.query.filtered(it) {
+			if f.query.filtered(it) || h.hidden(it.Event) {
 				continue
 			}
 			if h.access.May(*s.actor, tidings.ReadAction, it.Topic) != nil {
@@ -222,7 +240,7 @@ func (s *Subscription) Fetch(ctx context.Context) {
 				cu.ends = append(cu.ends, entry{end: len(cu.buf), offset: evs[i].Position.Offset})
 			}
 		}
-		if denied && h.access.Audience(*s.actor) != f.key.audience {
+		if denied && (f.literal || h.audience(f.query, *s.actor) != f.key.audience) {
 			// A right has just been withdrawn and Recheck is about to end the reader. It must not go on behind what it
 			// may not read any more as if that had never been there: the tail still has what followed it.
 			cu.buf, cu.ends = nil, nil
