@@ -39,6 +39,7 @@ var importTable = []importRow{
 	{"hub/hubtest", []string{"", "access", "hub"}, "any"},
 	{"hub/expression", []string{"", "hub"}, "any"},
 	{"hub", []string{"", "access"}, "any"},
+	{"pubsub", []string{"", "access", "hub"}, ""},
 	{"edge", nil, "golang.org/x/sys/unix"},
 	{"irc", nil, ""},
 	{"websocket", []string{"", "edge", "internal/..."}, "github.com/klauspost/compress/flate"},

@@ -47,7 +47,6 @@ type foreign struct {
 	kept    int // from here on
 	inside  map[service.Peer]string
 	taken   string // a nick that somebody has
-	asked   int    // pings of occupants
 	joins   int
 }
 

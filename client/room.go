@@ -292,10 +292,11 @@ func (r *room) message(st *stanza.Stanza) error {
 			r.remember(found.ID)
 			return nil
 		}
-		r.paged, r.lasting = true, true
+		r.paged, r.lasting, r.known = true, true, true
 		if m, ok := r.parse(found.Message, found.ID, found.Stamp); ok {
 			return r.tell(m)
 		}
+		r.set(found.ID)
 		return nil
 	}
 	if st.Type != stanza.TypeGroupchat {
