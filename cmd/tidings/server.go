@@ -309,6 +309,9 @@ func (s *server) close() error {
 	// Nothing new comes in: requests under way finish, streams stay.
 	s.stopSources()
 	s.closeIRC()
+	if s.xmpp != nil {
+		s.xmpp.stopListening()
+	}
 	if s.http != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 		if err := s.http.Shutdown(ctx); err != nil {

@@ -101,17 +101,21 @@ func (s *server) listenXMPP(ctx context.Context) (err error) {
 		return err
 	}
 	if x.direct, err = listen(c.DirectTLS, "xmpp.direct_tls in the configuration"); err != nil {
-		if x.starttls != nil {
-			x.starttls.Close()
-		}
+		x.stopListening()
 		return err
 	}
-	if x.starttls != nil {
-		s.serving.Go(func() { s.fail("the XMPP listener", x.server.Serve(x.starttls, xmppserver.StartTLS)) })
+	serve := func(ln *edge.Listener, mode xmppserver.TLSMode) {
+		if ln == nil {
+			return
+		}
+		s.serving.Go(func() {
+			if err := x.server.Serve(ln, mode); !errors.Is(err, net.ErrClosed) {
+				s.fail("the XMPP listener", err)
+			}
+		})
 	}
-	if x.direct != nil {
-		s.serving.Go(func() { s.fail("the XMPP listener for direct TLS", x.server.Serve(x.direct, xmppserver.DirectTLS)) })
-	}
+	serve(x.starttls, xmppserver.StartTLS)
+	serve(x.direct, xmppserver.DirectTLS)
 	s.xmpp = x
 	return nil
 }
@@ -203,6 +207,15 @@ func (s socket) Message(c *websocket.Conn, binary bool, p []byte) error {
 
 func (s socket) Closed(c *websocket.Conn, _ int) { s.Socket.Closed(c.Edge()) }
 
+// stopListening takes no connections any more; those there are stay.
+func (x *xmppParts) stopListening() {
+	for _, ln := range []*edge.Listener{x.starttls, x.direct} {
+		if ln != nil {
+			ln.Close()
+		}
+	}
+}
+
 // drainXMPP shows visitors out of the rooms and ends the streams; the edge's shutdown says goodbye to the sessions.
 func (s *server) drainXMPP(ctx context.Context) {
 	if s.xmpp == nil {
@@ -215,6 +228,7 @@ func (s *server) drainXMPP(ctx context.Context) {
 }
 
 func (x *xmppParts) close() {
+	x.stopListening()
 	x.server.Close()
 	if x.im != nil {
 		x.im.Close()
