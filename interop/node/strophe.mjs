@@ -61,6 +61,8 @@ function online() {
 }
 
 let left = Number(count)
+// With a new session the library sends again what the last one had not acknowledged, the join included.
+let joined = false
 
 function listen() {
   connection.addHandler((presence) => {
@@ -69,7 +71,10 @@ function listen() {
       process.exit(1)
     }
     const own = child(presence, 'x', 'http://jabber.org/protocol/muc#user').some((x) => child(x, 'status').some((s) => s.getAttribute('code') === '110'))
-    if (own && presence.getAttribute('type') !== 'unavailable') report('joined', { room: target })
+    if (own && presence.getAttribute('type') !== 'unavailable' && !joined) {
+      joined = true
+      report('joined', { room: target })
+    }
     return true
   }, null, 'presence', null, null, target, { matchBareFromJid: true })
   connection.addHandler((message) => {
@@ -84,6 +89,7 @@ function listen() {
 }
 
 function join() {
+  joined = false
   connection.send($pres({ to: `${target}/${Strophe.getResourceFromJid(connection.jid)}` })
     .c('x', { xmlns: 'http://jabber.org/protocol/muc' }).c('history', { maxstanzas: '0' }))
 }

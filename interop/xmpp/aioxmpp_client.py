@@ -92,6 +92,9 @@ async def room(c, address, count):
         nonlocal left
         if not message.body and message.rc is None:
             return
+        # When it joins again by itself, it asks for the history.
+        if any(str(delay.from_) == address for delay in message.xep0203_delay):
+            return
         report('message', **{'from': str(message.from_), 'body': message.body.any() if message.body else None,
                              'rc': message.rc.attributes() if message.rc else None,
                              'stanza_id': next((s.id_ for s in message.xep0359_stanza_ids if str(s.by) == address), None)})
