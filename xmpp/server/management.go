@@ -41,13 +41,17 @@ func (m *management) flow(seg *segment, after service.Mark, n int) {
 	m.queue.Flow(seg, after, n)
 }
 
-// held reports whether flows stand still.
+// held reports whether flows stand still: too many runs are not acknowledged, or so many bytes of stanzas that the session
+// would soon have to end. A service that sends much waits for a flow to move, and so for the client.
 func (x *Session) held() bool {
 	m := x.sm
-	if m == nil || m.runs < maxRuns {
+	if m == nil || m.runs < maxRuns && m.queue.Bytes() < x.srv.opt.MaxUnacked/2 {
 		return false
 	}
-	m.full = true
+	if m.full = true; !m.asked {
+		m.asked = true
+		x.enqueue(op{f: x.request})
+	}
 	return true
 }
 
@@ -136,7 +140,7 @@ func (x *Session) acknowledged(h uint32) *stream.Error {
 	if m.queue.Len() == 0 {
 		x.unsure.Store(false)
 	}
-	if m.full && m.runs < maxRuns/2 {
+	if m.full && m.runs < maxRuns/2 { // those for which there are still too many bytes ask again
 		m.full = false
 		for _, a := range x.flows {
 			if a.att != nil {

@@ -1,6 +1,7 @@
 package room_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,9 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"tidings"
 	"tidings/xmpp/dial"
 	"tidings/xmpp/jid"
 	"tidings/xmpp/muc"
+	"tidings/xmpp/stanza"
 )
 
 // cut is a connection that breaks after so many bytes have come, in the middle of whatever that is.
@@ -127,4 +130,45 @@ func TestResumption(t *testing.T) {
 		t.Errorf("only %d connections were cut", dials)
 	}
 	t.Logf("%d connections", dials)
+}
+
+// Who enters many rooms at once and acknowledges late is sent no more than its session may keep.
+func TestManyJoinsManaged(t *testing.T) {
+	t.Parallel()
+	const rooms = 150
+	w := newWorld(t)
+	c := serve(w, options(w))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	for range 20 {
+		w.Append(tidings.Event{Topic: "/news/a", ContentType: "text/plain", Payload: bytes.Repeat([]byte("x"), 1000)})
+	}
+	x, err := dial.Dial(ctx, dial.Config{JID: jid.MustParse("localhost"), Address: c.addr, Manage: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range rooms {
+		if err := x.Send(fmt.Appendf(nil, "<presence to='\\2fnews\\2f%d[a]@conference.localhost/me'><x xmlns='http://jabber.org/protocol/muc'/></presence>", i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Send(fmt.Appendf(nil, "<presence to='\\2fnews\\2f[a%d]@conference.localhost/me'><x xmlns='http://jabber.org/protocol/muc'/></presence>", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	subjects, messages := 0, 0
+	for subjects < 2*rooms {
+		st, err := x.Next(ctx)
+		if err != nil {
+			t.Fatalf("after %d rooms: %v", subjects, err)
+		}
+		if _, ok := muc.Subject(&st); ok {
+			subjects++
+		} else if st.Kind == stanza.Message {
+			messages++
+		}
+	}
+	if messages != 20*rooms {
+		t.Errorf("%d messages of history, want %d", messages, 20*rooms)
+	}
+	x.Close()
 }
