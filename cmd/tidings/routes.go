@@ -200,6 +200,9 @@ func (s *server) openPage() (err error) {
 	if s.ircListener != nil {
 		serves["irc"] = s.ircListener.Addr().String()
 	}
+	if s.xmpp != nil {
+		serves["xmpp"] = s.cfg.RoomsDomain()
+	}
 	s.web, err = web.New(web.Options{
 		Hub: s.hub, Authenticate: s.authenticate, MaxPatterns: s.cfg.Limits.Patterns, Log: s.log,
 		May: func(a tidings.Actor, t tidings.Topic) error { return s.policy.May(a, tidings.ReadAction, t) },
