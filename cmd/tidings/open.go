@@ -44,12 +44,13 @@ func newOpener(command string, srv *target, from point, notify func(client.Notic
 func (o *opener) open(operands, filters []string) ([]stream, error) {
 	var patterns []tidings.Pattern
 	var streams []stream
+	fields := filtersOf(filters)
 	for _, operand := range operands {
-		if strings.Contains(operand, "://") {
-			if len(filters) > 0 {
-				return nil, withHint(usagef(o.command, "--filter is for patterns"), "write the filter into the URL, such as "+operand+"?"+filters[0])
+		if strings.Contains(operand, "://") || strings.HasPrefix(operand, "xmpp:") {
+			if len(filters) > 0 && !strings.HasPrefix(operand, "xmpp") {
+				return nil, withHint(usagef(o.command, "--filter is for patterns and rooms"), "write the filter into the URL, such as "+operand+"?"+filters[0])
 			}
-			s, err := o.openURL(operand)
+			s, err := o.openURL(operand, fields)
 			if err != nil {
 				return nil, err
 			}
@@ -68,14 +69,6 @@ func (o *opener) open(operands, filters []string) ([]stream, error) {
 	if len(patterns) == 0 {
 		return streams, nil
 	}
-	var fields []client.Filter
-	for _, f := range filters {
-		if m := fieldFilter.FindStringSubmatch(f); m != nil {
-			fields = append(fields, client.Filter{Field: m[1], Value: m[2]})
-		} else {
-			fields = append(fields, client.Filter{Value: f})
-		}
-	}
 	ref, err := client.SubscribePath(patterns, fields...)
 	if err != nil {
 		return nil, usageError{o.command, err}
@@ -88,11 +81,26 @@ func (o *opener) open(operands, filters []string) ([]stream, error) {
 // fieldFilter matches FIELD=VALUE; any other filter is an expression, which has no assignment.
 var fieldFilter = regexp.MustCompile(`(?s)^([A-Za-z_][A-Za-z0-9_.]*)=([^=].*|)$`)
 
-// openURL returns the stream at an address.
-func (o *opener) openURL(address string) (stream, error) {
+// filtersOf returns what the flags --filter say.
+func filtersOf(flags []string) (filters []client.Filter) {
+	for _, f := range flags {
+		if m := fieldFilter.FindStringSubmatch(f); m != nil {
+			filters = append(filters, client.Filter{Field: m[1], Value: m[2]})
+		} else {
+			filters = append(filters, client.Filter{Value: f})
+		}
+	}
+	return filters
+}
+
+// openURL returns the stream at an address. The filters are for those that have no place for them.
+func (o *opener) openURL(address string, filters []client.Filter) (stream, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return stream{}, usageError{o.command, err}
+	}
+	if u.Scheme == "xmpp" || u.Scheme == "xmpps" {
+		return o.openXMPP(address, u, filters)
 	}
 	if u.Host == "" {
 		return stream{}, usagef(o.command, "%s names no host", address)
@@ -116,7 +124,7 @@ func (o *opener) openURL(address string) (stream, error) {
 	case "sio4", "sio4s":
 		w, err = newSIO4(o.command, u, o.tokenFor(u), o.from)
 	default:
-		return stream{}, usagef(o.command, "%s: %s cannot read %s: want http, https, ws, wss, irc, ircs, sio, sios, sio4 or sio4s", address, o.command, u.Scheme)
+		return stream{}, usagef(o.command, "%s: %s cannot read %s: want http, https, ws, wss, xmpp, xmpps, irc, ircs, sio, sios, sio4 or sio4s", address, o.command, u.Scheme)
 	}
 	if err != nil {
 		return stream{}, err

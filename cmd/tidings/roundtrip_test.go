@@ -23,7 +23,7 @@ type running struct {
 // serverCommands are the commands with which scripts run a server:
 //
 //	server [FLAGS]   starts tidings serve on free ports with its data in $WORK/tidings-data, waits until it is ready and sets
-//	                 TIDINGS_SERVER, TIDINGS_HTTP and TIDINGS_IRC to its addresses
+//	                 TIDINGS_SERVER, TIDINGS_HTTP, TIDINGS_IRC and TIDINGS_XMPP to its addresses
 //	stop             interrupts it and waits for a clean end
 //	kill             ends it by SIGKILL, as a crash would
 func serverCommands() map[string]func(*testscript.TestScript, bool, []string) {
@@ -89,6 +89,9 @@ func startServer(ts *testscript.TestScript, args []string) {
 		}
 		if addr, ok := strings.CutPrefix(field, "irc="); ok {
 			ts.Setenv("TIDINGS_IRC", addr)
+		}
+		if addr, ok := strings.CutPrefix(field, "xmpp="); ok {
+			ts.Setenv("TIDINGS_XMPP", addr)
 		}
 	}
 }

@@ -56,6 +56,8 @@ matches any number of segments; without one it is /**, every topic. A URL is one
 
   http://HOST/PATH          a stream of Server-Sent Events: /subscribe, /topics/…, an EventStreams; or https
   ws://HOST/PATH            a WebSocket, such as /subscribe?topic=PATTERN; or wss
+  xmpp://HOST/ROOM@DOMAIN   a room of an XMPP server, such as en.wikipedia.org@conference.localhost; xmpps for TLS from the first
+                            byte; USER:PASSWORD@ before HOST, without which the login is anonymous
   irc://HOST/CHANNEL,...    channels of an IRC server, with or without their #; ircs for TLS; NICK:PASSWORD@ before HOST
   sio://HOST/rc?subscribe=WIKI&subscribe=...   RCStream, which is Socket.IO 0.9: a host, an id or a wildcard; sios for TLS
   sio4://HOST/?topic=PATTERN&topic=...         Socket.IO 4, with a filter as /subscribe has it; or /rc?subscribe=WIKI; sio4s for TLS
@@ -78,6 +80,7 @@ Examples:
   tidings tail --filter '!bot && length.new - length.old < -500' '/recentchange/*'
   tidings tail --from 1h --format json /news/local | jq .data
   tidings tail http://127.0.0.1:8080/v2/stream/recentchange
+  tidings tail xmpp://localhost/en.wikipedia.org@conference.localhost --filter bot=false
   tidings tail irc://127.0.0.1/en.wikipedia,de.wikipedia
   tidings tail 'ws://127.0.0.1:8080/subscribe?topic=/news/**' 'sio://127.0.0.1:8080/rc?subscribe=*.wikipedia.org'
 `
