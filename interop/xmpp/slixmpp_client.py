@@ -52,7 +52,7 @@ class Client(slixmpp.ClientXMPP):
         self.add_event_handler('session_resumed', lambda _: report('resumed'))
         self.add_event_handler('failed_auth', self.on_failed_auth)
         self.add_event_handler('failed_all_auth', self.on_failed_all_auth)
-        self.add_event_handler('stream_error', lambda e: report('error', condition=e['condition']))
+        self.add_event_handler('stream_error', lambda e: report('closed', condition=e['condition']))
 
     def login(self, host, port):
         self.host = (host, int(port))
