@@ -32,7 +32,7 @@ Component "{{.Rooms}}" "muc"
 	muc_room_default_moderated = true
 	muc_room_default_history_length = 0
 	muc_room_default_presence_broadcast = { visitor = false, participant = false, moderator = false }
-	muc_room_cache_size = 1000
+	muc_room_cache_size = 10000
 
 Component "{{.PubSub}}" "pubsub"
 	admins = { "{{.Owner}}@{{.Domain}}" }

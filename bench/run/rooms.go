@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"tidings/bench/internal/measure"
@@ -27,7 +28,7 @@ const (
 // added, which would make hours of ten thousand: it gets so many in one place, and its idle sessions are in several.
 const (
 	prosodyAtMost = 1000
-	prosodyPlaces = 100
+	prosodyPlaces = 250
 )
 
 // peersShare is how many times fewer events the peers get: they need so much longer.
@@ -100,6 +101,9 @@ func (a *assembly) wireSize(ctx context.Context, b *bench) (wire int, err error)
 				}
 				r, err := b.load(ctx, t, append(flags, "-conns", "10", "-events", "20")...)
 				wire = r.WireBytes
+				if err != nil && strings.Contains(err.Error(), "<remote-server-not-found") { // what it says of domains that it does not serve
+					return fmt.Errorf("%w: no %s", errUnserved, a.one)
+				}
 				return err
 			})
 			return wire, err

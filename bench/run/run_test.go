@@ -222,7 +222,7 @@ func TestEntered(t *testing.T) {
 		{"slow", "tidings", "", slow, true, "1.00 × the first", "in one room", true, false},
 		{"quick", "tidings", "", slow, false, "1.00 × the first", "in one room", false, false},
 		{"over TLS", "tidings", " over TLS", slow, true, "1.00 × the first", "in one room", false, false},
-		{"peer", "prosody", "", slow, true, "1.00 × the first", "in 100 rooms", false, false},
+		{"peer", "prosody", "", slow, true, "1.00 × the first", "in 250 rooms", false, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
