@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Install what `make interop` runs against: Debian's MediaWiki, curl, Chromium, irssi, sic and Node.js, and the clients from npm.
+# Install what `make interop` runs against: Debian's MediaWiki, curl, Chromium, irssi, sic and Node.js, XMPP servers and
+# clients, and the clients from npm and from Go's module proxy.
 # It may be run again at any time and does only what is missing. It needs root, or sudo, where a package is missing.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -14,6 +15,8 @@ installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = i
 command -v dpkg-query >/dev/null || fail "this is for Debian and its like; elsewhere, install what interop/README.md names by hand"
 
 packages=(mediawiki php-cli php-sqlite3 php-xml php-mbstring php-intl curl chromium ca-certificates irssi sic redis-server)
+# XMPP: servers, libraries with programs in xmpp/, programs for terminals, and a desktop with nobody before it.
+packages+=(prosody ejabberd python3-slixmpp python3-aioxmpp ruby-xmpp4r profanity go-sendxmpp dino-im xvfb xdotool imagemagick dbus-daemon)
 # The package of MediaWiki wants a web server, and PHP in it. Left to itself that is Apache on every address of the
 # machine; these two are small, and listen on loopback at most. The tests run PHP's own server.
 installed mediawiki || packages+=(mini-httpd php-cgi)
@@ -49,9 +52,14 @@ if ! cmp -s node/package-lock.json node/node_modules/.installed; then
 	cp node/package-lock.json node/node_modules/.installed
 fi
 
+# The client in Go is a module of its own. Without Go there is nothing to test either.
+(cd xmpp/mellium && go mod download)
+
 # What is said to be installed has to run.
 php -m | grep -qi sqlite3 || fail "php runs without its SQLite"
 node -e 'if (parseInt(process.versions.node) < 18) process.exit(1)' || fail "node is $(node --version), and the clients need 18 or later"
 chromium --version >/dev/null || fail "chromium does not run"
+/usr/bin/python3 -c 'import slixmpp, aioxmpp' || fail "Debian's Python does not find slixmpp and aioxmpp"
+/usr/bin/ruby -e "require 'xmpp4r'" || fail "Debian's Ruby does not find xmpp4r"
 curl --version >/dev/null || fail "curl does not run"
 echo "interop: everything is installed"
