@@ -1,0 +1,159 @@
+package pubsub
+
+import (
+	"context"
+	"slices"
+	"strings"
+)
+
+// Affiliations returns the affiliations of the entity (section 5.7), at one node if node is not empty, sorted by node.
+func (s *Service) Affiliations(who Entity, node string) ([]Affiliated, error) {
+	only := ""
+	if node != "" {
+		topic, err := topicOf(node)
+		if err != nil {
+			return nil, err
+		}
+		only = string(topic)
+	}
+	bare := who.bare()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.entities[bare]
+	if bare == "" || e == nil {
+		return nil, nil
+	}
+	var out []Affiliated
+	for _, n := range e.affiliated {
+		if n.alive() && (only == "" || n.name == only) {
+			name, _ := nodeOf(n.name)
+			out = append(out, Affiliated{Node: name, JID: bare, Affiliation: n.stored.of(bare)})
+		}
+	}
+	slices.SortFunc(out, func(a, b Affiliated) int { return strings.Compare(a.Node, b.Node) })
+	return out, nil
+}
+
+// NodeAffiliations returns the affiliations of a node to its owners (section 8.9.1), sorted by JID. Errors:
+// nodeid-required, item-not-found, forbidden.
+func (s *Service) NodeAffiliations(ctx context.Context, who Entity, node string) ([]Affiliated, error) {
+	topic, st, err := s.owned(ctx, who, node)
+	if err != nil || st == nil {
+		return nil, err
+	}
+	out := make([]Affiliated, 0, len(st.affiliations))
+	for _, a := range st.affiliations {
+		out = append(out, Affiliated{Node: topic.Node(), JID: a.jid, Affiliation: a.is})
+	}
+	return out, nil
+}
+
+// SetAffiliations changes affiliations of a node (section 8.9.2): those given, and no others. JIDs count by their bare
+// form. What the changes forbid has ended when it returns, subscriptions included. Errors: nodeid-required,
+// item-not-found, forbidden, bad-request for a JID that is named twice or is none; and a *RejectedError if some of the
+// changes cannot be made, as the last owner cannot go, whereas the others were.
+func (s *Service) SetAffiliations(ctx context.Context, who Entity, node string, changes []Affiliated) error {
+	topic, _, err := s.owned(ctx, who, node)
+	if err != nil {
+		return err
+	}
+	changes = slices.Clone(changes)
+	seen := map[string]bool{}
+	for i := range changes {
+		c := &changes[i]
+		if err := checkJID(c.JID); err != nil {
+			return err
+		}
+		if c.JID = bareOf(c.JID); seen[c.JID] {
+			return errorf(BadRequest, "", "%s is named twice", c.JID)
+		}
+		seen[c.JID] = true
+		if !c.Affiliation.valid() {
+			return errorf(BadRequest, "", "%.40q is no affiliation", c.Affiliation)
+		}
+	}
+	var rejected *RejectedError
+	err = s.updateNode(ctx, string(topic), func(old *stored) (*stored, error) {
+		if err := s.mustOwn(who, topic, old); err != nil {
+			return nil, err
+		}
+		rejected = nil
+		st := s.orTopic(old, who)
+		was := st
+		// Owners come first, so that a node can be handed over in one request.
+		slices.SortStableFunc(changes, func(a, b Affiliated) int { return ownerFirst(a) - ownerFirst(b) })
+		for _, c := range changes {
+			is := st.of(c.JID)
+			if is == Owner && c.Affiliation != Owner && len(st.owners()) == 1 {
+				if rejected == nil {
+					rejected = &RejectedError{Err: errorf(NotAcceptable, "", "%s is the only owner of the node %s", c.JID, topic.Node())}
+				}
+				rejected.Affiliations = append(rejected.Affiliations, Affiliated{Node: topic.Node(), JID: c.JID, Affiliation: is})
+				continue
+			}
+			if is != c.Affiliation {
+				st = st.with(c.JID, c.Affiliation)
+			}
+		}
+		if st == was && old != nil && !old.deleted {
+			return nil, errUnchanged
+		}
+		return st, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.prune(ctx, string(topic)); err != nil {
+		return err
+	}
+	if rejected != nil {
+		return rejected
+	}
+	return nil
+}
+
+func ownerFirst(a Affiliated) int {
+	if a.Affiliation == Owner {
+		return 0
+	}
+	return 1
+}
+
+// prune removes the subscriptions of a node that its rules have made nothing of, so that they do not come back when the
+// rules change again. They have ended already.
+func (s *Service) prune(ctx context.Context, name string) error {
+	type part struct {
+		num  int
+		life uint64
+		gone map[uint64]bool
+	}
+	var parts []part
+	s.mu.RLock()
+	if n := s.nodes[name]; n.alive() {
+		for i := range n.shards {
+			sh := &n.shards[i]
+			p := part{num: sh.num, life: sh.life}
+			for j := range sh.subs {
+				x := &sh.subs[j]
+				if n.stored.admits(sh.life, x.entity.jid, x.state) == NotThere {
+					if p.gone == nil {
+						p.gone = map[uint64]bool{}
+					}
+					p.gone[x.id] = true
+				}
+			}
+			if p.gone != nil {
+				parts = append(parts, p)
+			}
+		}
+	}
+	s.mu.RUnlock()
+	for _, p := range parts {
+		if err := s.updateShard(ctx, name, p.life, p.num, func(recs []record) ([]record, error) {
+			return slices.DeleteFunc(recs, func(r record) bool { return p.gone[r.id] }), nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+package pubsub
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"tidings"
+)
+
+// NewItem is an item to be published.
+type NewItem struct {
+	ID          string // "" to have the service name it
+	ContentType string // the media type of Payload
+	Payload     []byte // nil for none
+	Namespace   string // of the payload's root element, if the node's type is to be compared with it
+}
+
+// Published is what has become of a NewItem.
+type Published struct {
+	ID       string
+	Position tidings.Position
+}
+
+// Publish publishes items to a node (section 7.1), all of them or none, and returns once they are durable. A node that
+// does not exist is created, if the entity may (section 7.1.4): with the default configuration, changed by the options,
+// which for a node that exists are preconditions (section 7.1.5). No item at all is a notification without one, which
+// only a node can take that neither keeps items nor delivers payloads.
+//
+// Errors: nodeid-required, item-not-found, forbidden, precondition-not-met, node-full, payload-too-big, invalid-payload,
+// item-required, payload-required, item-forbidden, not-acceptable, bad-request for an ID that is none, and those of the
+// journal.
+func (s *Service) Publish(ctx context.Context, who Entity, node string, items []NewItem, options Values) ([]Published, error) {
+	topic, err := topicOf(node)
+	if err != nil {
+		return nil, err
+	}
+	st, err := s.find(ctx, topic)
+	if missing(err) {
+		st, err = s.autoCreate(ctx, who, topic, options)
+	} else if err == nil {
+		err = s.preconditions(st, options)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.mustPublish(who, topic); err != nil {
+		return nil, err
+	}
+	c := configOf(st)
+	if len(items) == 0 {
+		if c.PersistItems || c.DeliverPayloads {
+			return nil, errorf(BadRequest, ItemRequired, "the request has no item")
+		}
+		items = []NewItem{{}}
+	} else if !c.PersistItems && !c.DeliverPayloads {
+		return nil, errorf(BadRequest, ItemForbidden, "the node %s takes notifications without items", topic.Node())
+	}
+	events := make([]tidings.Event, 0, len(items))
+	for i := range items {
+		if err := s.checkItem(c, &items[i]); err != nil {
+			return nil, err
+		}
+		e := tidings.Event{Topic: topic, ID: items[i].ID, Time: time.Now(), ContentType: items[i].ContentType, Payload: items[i].Payload, Publisher: publisher(who)}
+		if err := e.Validate(); err != nil {
+			return nil, errorf(BadRequest, "", "%v", err)
+		}
+		events = append(events, e)
+	}
+	first := 0
+	if c.PersistItems && c.WhenFull != DiscardOldest {
+		defer s.lock(string(topic), "").Unlock()
+		old, err := s.makeRoom(ctx, who, topic, st, events)
+		if err != nil {
+			return nil, err
+		}
+		first = len(old)
+		events = append(old, events...)
+	}
+	done, err := s.opt.Log.Append(ctx, events...)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Published, 0, len(items))
+	for i, d := range done[first:] {
+		events[first+i].Position = d.Position
+		out = append(out, Published{ID: events[first+i].ItemID(), Position: d.Position})
+	}
+	return out, nil
+}
+
+// publisher is what an event says of who published it: package tidings' text of the actor.
+func publisher(who Entity) string {
+	p := who.Actor.String()
+	if len(p) > tidings.MaxPublisherBytes {
+		return strings.ToValidUTF8(p[:tidings.MaxPublisherBytes], "")
+	}
+	return p
+}
+
+func missing(err error) bool {
+	e, ok := err.(*Error)
+	return ok && (e.Stanza == ItemNotFound || e.Stanza == Gone)
+}
+
+// autoCreate makes the node of an item that is published. A token publishes on its topics without one.
+func (s *Service) autoCreate(ctx context.Context, who Entity, topic tidings.Topic, options Values) (*stored, error) {
+	if who.Actor.Kind != tidings.User && s.opt.Policy.May(who.Actor, tidings.PublishAction, topic) == nil && len(options) == 0 {
+		return nil, nil
+	}
+	if who.Actor.Kind == tidings.Anonymous {
+		return nil, errorf(ItemNotFound, "", "there is no node %s", topic.Node())
+	}
+	if err := s.mayCreate(who, topic); err != nil {
+		return nil, err
+	}
+	config := *s.opt.Default
+	if err := s.configure(&config, options); err != nil {
+		return nil, err
+	}
+	if err := s.create(ctx, who, topic, &config); err != nil {
+		if e, ok := err.(*Error); !ok || e.Stanza != ConflictError || e.Condition != "" {
+			return nil, err
+		}
+		// Somebody else was first.
+	}
+	return s.find(ctx, topic)
+}
+
+// preconditions compares the options with the configuration of a node that exists.
+func (s *Service) preconditions(st *stored, options Values) error {
+	c := configOf(st)
+	for name, values := range options {
+		f := fieldNamed(configFields, name)
+		if f == nil {
+			return errorf(ConflictError, PreconditionNotMet, "there is no field %.60q in the configuration of a node", name)
+		}
+		want := *c
+		if err := f.set(&want, values); err != nil || !want.equal(c) && !(f.name == "max_items" && s.most(&want) == s.most(c)) {
+			return errorf(ConflictError, PreconditionNotMet, "%s of the node is %s", f.name, strings.Join(f.get(c), ", "))
+		}
+	}
+	return nil
+}
+
+// mustPublish refuses who may not publish.
+func (s *Service) mustPublish(who Entity, topic tidings.Topic) error {
+	if err := s.opt.Policy.May(who.Actor, tidings.PublishAction, topic); err != nil && !s.isAdmin(who, topic) {
+		return errorf(Forbidden, "", "%s may not publish on the node %s", who.Actor, topic.Node())
+	}
+	return nil
+}
+
+// checkItem compares an item with the node's configuration (section 7.1.3).
+func (s *Service) checkItem(c *Config, it *NewItem) error {
+	limit := s.opt.MaxPayload
+	if c.MaxPayloadSize > 0 {
+		limit = min(limit, c.MaxPayloadSize)
+	}
+	switch {
+	case len(it.Payload) > limit:
+		return errorf(NotAcceptable, PayloadTooBig, "the payload has %d bytes and may have %d", len(it.Payload), limit)
+	case it.Payload == nil && c.DeliverPayloads:
+		return errorf(BadRequest, PayloadRequired, "the item has no payload")
+	case it.Payload != nil && c.Type != "" && it.Namespace != c.Type:
+		return errorf(BadRequest, InvalidPayload, "the payload is of the namespace %.80q, the node's are of %.80q", it.Namespace, c.Type)
+	}
+	return nil
+}
+
+// makeRoom refuses new items of a full node, or returns the events that retract what is too much (section 7.1.3.4).
+func (s *Service) makeRoom(ctx context.Context, who Entity, topic tidings.Topic, st *stored, events []tidings.Event) ([]tidings.Event, error) {
+	c := st.config
+	var have []entry
+	if err := s.itemsOf(ctx, topic, st, func(l *itemList) { have = l.current(c, time.Now()) }); err != nil {
+		return nil, err
+	}
+	renewed := map[string]bool{} // the items that the request replaces, and those that it names
+	fresh := 0
+	for i := range events {
+		id := events[i].ID
+		if id != "" && renewed[id] {
+			continue
+		}
+		if id != "" {
+			renewed[id] = true
+			if slices.ContainsFunc(have, func(e entry) bool { return e.id == id }) {
+				continue
+			}
+		}
+		fresh++
+	}
+	over := len(have) + fresh - s.most(c)
+	if over <= 0 || fresh == 0 {
+		return nil, nil
+	}
+	if c.WhenFull == Reject {
+		return nil, errorf(ConflictError, NodeFull, "the node %s has its %d items", topic.Node(), s.most(c))
+	}
+	var out []tidings.Event
+	for _, e := range have {
+		if len(out) == over {
+			break
+		}
+		if !renewed[e.id] {
+			out = append(out, tidings.Event{Topic: topic, ID: e.id, Kind: tidings.Retract, Time: time.Now(), Publisher: publisher(who)})
+		}
+	}
+	return out, nil
+}
+
+// Check reports whether the event may be appended to the journal as far as the configuration of its topic's node goes:
+// its size and a full node that refuses more. It is for those who publish by other ways than this Service. A retraction
+// passes. Errors: those of Publish.
+func (s *Service) Check(ctx context.Context, e *tidings.Event) error {
+	st := s.stored(string(e.Topic))
+	if st == nil || st.deleted || e.Kind != tidings.Publish {
+		return nil
+	}
+	c := st.config
+	if c.MaxPayloadSize > 0 && len(e.Payload) > c.MaxPayloadSize {
+		return errorf(NotAcceptable, PayloadTooBig, "the payload has %d bytes and may have %d", len(e.Payload), c.MaxPayloadSize)
+	}
+	if c.PersistItems && c.WhenFull == Reject {
+		_, err := s.makeRoom(ctx, Entity{Actor: tidings.Actor{Kind: tidings.System}}, e.Topic, st, []tidings.Event{*e})
+		return err
+	}
+	return nil
+}
+
+// Retract withdraws items from a node (section 7.2), all of them or none. Owners may withdraw any item, others what they
+// have published. Errors: nodeid-required, item-required, item-not-found for the node or an item, forbidden, unsupported
+// persistent-items, and those of the journal.
+func (s *Service) Retract(ctx context.Context, who Entity, node string, ids ...string) error {
+	topic, err := topicOf(node)
+	if err != nil {
+		return err
+	}
+	if len(ids) == 0 || slices.Contains(ids, "") {
+		return errorf(BadRequest, ItemRequired, "the request names no item")
+	}
+	st, err := s.find(ctx, topic)
+	if err != nil {
+		return err
+	}
+	owner := s.mustOwn(who, topic, st) == nil
+	if !owner {
+		if err := s.mustPublish(who, topic); err != nil {
+			return err
+		}
+	}
+	if st != nil && !st.config.PersistItems {
+		return errNoItems(topic)
+	}
+	found := map[string]entry{}
+	if err := s.itemsOf(ctx, topic, st, func(l *itemList) {
+		for _, id := range ids {
+			if e, ok := l.find(configOf(st), id, time.Now()); ok {
+				found[id] = e
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	events := make([]tidings.Event, 0, len(ids))
+	for _, id := range ids {
+		e, ok := found[id]
+		if !ok {
+			return errorf(ItemNotFound, "", "the node %s has no item %.80q", topic.Node(), id)
+		}
+		if !owner && e.publisher != publisher(who) {
+			return errorf(Forbidden, "", "the item %.80q was published by somebody else", id)
+		}
+		events = append(events, tidings.Event{Topic: topic, ID: e.id, Kind: tidings.Retract, Time: time.Now(), Publisher: publisher(who)})
+	}
+	_, err = s.opt.Log.Append(ctx, events...)
+	return err
+}
