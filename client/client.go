@@ -16,6 +16,17 @@
 //		fmt.Println(e.Topic, string(e.Payload))
 //	}
 //
+// A room of an XMPP server is read in the same way; a recent change is a struct there, as over HTTP:
+//
+//	c, err := client.New("xmpp://localhost/en.wikipedia.org@conference.localhost")
+//	…
+//	for e, err := range c.Events(ctx, nil, client.Live) {
+//		…
+//		if rc, ok := e.RecentChange(); ok {
+//			fmt.Println(rc.ID, rc.Title, rc.User)
+//		}
+//	}
+//
 // Streams are Server-Sent Events (WHATWG HTML, section 9.2), or rooms of an XMPP server (XEP-0045 with the archive of
 // XEP-0313, RFC 6120, XEP-0198). They reconnect by themselves, go on after the last event they have seen, and say where that
 // was not possible. Errors carry a tidings.ErrorKind, so errors.Is(err,
@@ -58,6 +69,7 @@ type Client struct {
 	xmpp       *xmppServer // nil unless base is an address of XMPP
 	tls        *tls.Config // for XMPP
 	address    string      // the same
+	silence    time.Duration
 	http       *http.Client
 	token      string
 	keepalive  time.Duration
@@ -141,7 +153,7 @@ func New(baseURL string, opts ...Option) (*Client, error) {
 		return bad("want one such as http://127.0.0.1:8080 or xmpp://localhost/en.wikipedia.org@conference.localhost")
 	}
 	c := &Client{
-		base: u, xmpp: server, http: &http.Client{}, keepalive: DefaultKeepalive, retry: DefaultRetry, maxBackoff: DefaultMaxBackoff,
+		base: u, xmpp: server, silence: defaultSilence, http: &http.Client{}, keepalive: DefaultKeepalive, retry: DefaultRetry, maxBackoff: DefaultMaxBackoff,
 		timeout: DefaultTimeout, attempts: DefaultAttempts, maxMessage: DefaultMaxMessage, notify: func(Notice) {},
 	}
 	for _, o := range opts {

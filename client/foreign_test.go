@@ -1,8 +1,10 @@
 package client_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +50,7 @@ type foreign struct {
 	inside  map[service.Peer]string
 	taken   string // a nick that somebody has
 	joins   int
+	pings   int // of occupants
 }
 
 func (f *foreign) Gone(p service.Peer) {
@@ -74,7 +77,7 @@ func (f *foreign) Stanza(p service.Peer, st *stanza.Stanza) {
 		if f.inside == nil {
 			f.inside = map[service.Peer]string{}
 		}
-		f.inside[p] = bare.String()
+		f.inside[p] = st.To.String()
 		b := stanza.AppendStart(nil, stanza.Presence, "", "", st.To, p.JID())
 		p.Send(stanza.AppendEnd(muc.AppendUser(b, &muc.Item{Affiliation: "none", Role: "participant"}, muc.StatusSelf), stanza.Presence))
 		p.Send([]byte("<message type='groupchat' from='" + bare.String() + "/old' to='" + p.JID().String() + "'><body>history that nobody asked for</body><delay xmlns='urn:xmpp:delay' stamp='2020-01-01T00:00:00Z'/></message>"))
@@ -109,9 +112,32 @@ func (f *foreign) Stanza(p service.Peer, st *stanza.Stanza) {
 			p.Send(stanza.AppendEnd(b, stanza.Message))
 		}
 		p.Send(st.AppendResult(nil, fin.Append(nil)))
+	case st.Request() && !st.To.IsBare() && f.inside[p] == "":
+		f.pings++
+		p.Send(st.AppendError(nil, stanza.NotAcceptable()))
+	case st.Request() && !st.To.IsBare():
+		f.pings++
+		p.Send(st.AppendResult(nil, nil))
 	case st.Request():
 		p.Send(st.AppendError(nil, stanza.ServiceUnavailable()))
 	}
+}
+
+// out shows everybody out.
+func (f *foreign) out(x string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for p, nick := range f.inside {
+		p.Send([]byte("<presence type='unavailable' from='" + nick + "' to='" + p.JID().String() + "'><x xmlns='http://jabber.org/protocol/muc#user'>" + x + "<status code='110'/></x></presence>"))
+	}
+	clear(f.inside)
+}
+
+// counts returns how many joins and pings there have been.
+func (f *foreign) counts() (joins, pings int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.joins, f.pings
 }
 
 func (f *foreign) message(room, to string, i int) []byte {
@@ -126,7 +152,8 @@ func (f *foreign) say(text string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.said = append(f.said, text)
-	for p, room := range f.inside {
+	for p, self := range f.inside {
+		room, _, _ := strings.Cut(self, "/")
 		p.Send(f.message(room, p.JID().String(), len(f.said)-1))
 	}
 }
@@ -206,3 +233,63 @@ func TestForeignWithoutArchive(t *testing.T) {
 }
 
 func mustJID(s string) jid.JID { return jid.MustParse(s) }
+
+// A room that has forgotten us without a word is entered again, and read on (XEP-0410).
+func TestForeignForgets(t *testing.T) {
+	f := &foreign{archive: true}
+	w := startXMPP(t, nil, map[string]service.Service{"foreign.localhost": f})
+	r := readRoom(t, foreignRoom, w.addr, nil, client.Live, nil, client.WithSilence(20*time.Millisecond))
+	r.connected()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for joins, pings := f.counts(); pings < 2; joins, pings = f.counts() {
+		if ctx.Err() != nil || joins != 2 { // one was refused because of the nick
+			t.Fatalf("%d joins and %d pings", joins, pings)
+		}
+		runtime.Gosched()
+	}
+	f.mu.Lock()
+	clear(f.inside)
+	f.mu.Unlock()
+	f.say("missed")
+	if e := r.event(); string(e.Payload) != "missed" {
+		t.Errorf("%+v", e)
+	}
+	f.say("heard")
+	if e := r.event(); string(e.Payload) != "heard" {
+		t.Errorf("%+v", e)
+	}
+}
+
+// Being shown out ends the stream if it is meant for good, and is mended otherwise.
+func TestForeignShowsOut(t *testing.T) {
+	for name, tt := range map[string]struct {
+		x    string
+		kind tidings.ErrorKind
+		text string
+	}{
+		"banned":    {"<item affiliation='outcast' role='none'><reason>enough of you</reason></item><status code='301'/>", tidings.ErrForbidden, "enough of you"},
+		"members":   {"<item affiliation='none' role='none'/><status code='322'/>", tidings.ErrForbidden, "no reason given"},
+		"destroyed": {"<item affiliation='none' role='none'/><destroy><reason>moved</reason></destroy>", tidings.ErrNotFound, "moved"},
+		"kicked":    {"<item affiliation='none' role='none'/><status code='307'/>", 0, ""},
+		"stopped":   {"<item affiliation='none' role='none'/><status code='332'/>", 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &foreign{archive: true}
+			w := startXMPP(t, nil, map[string]service.Service{"foreign.localhost": f})
+			r := readRoom(t, foreignRoom, w.addr, nil, client.Live, nil)
+			r.connected()
+			f.out(tt.x)
+			f.say("meanwhile")
+			if tt.kind == 0 {
+				if e := r.event(); string(e.Payload) != "meanwhile" {
+					t.Errorf("%+v", e)
+				}
+				return
+			}
+			if err := r.err(); tidings.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}

@@ -94,16 +94,13 @@ func (f *flag) UnmarshalJSON(b []byte) error {
 type text string
 
 func (t *text) UnmarshalJSON(b []byte) error {
-	s := string(b)
-	if len(b) > 0 && b[0] == '"' {
-		if err := json.Unmarshal(b, &s); err != nil {
-			return err
-		}
+	var n json.Number // of a number, or of a text that is one
+	if b[0] == '"' {
+		return json.Unmarshal(b, (*string)(t))
 	}
-	if s != "null" {
-		*t = text(s)
-	}
-	return nil
+	err := json.Unmarshal(b, &n)
+	*t = text(n)
+	return err
 }
 
 // parseChange reads a change in JSON: core's and EventStreams', or a row of the API, with the parameters of its type.

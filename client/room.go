@@ -63,10 +63,9 @@ const (
 	maxHeld  = 10_000 // messages that wait while the archive is read
 	maxSeen  = 512    // ids that are remembered
 	pageSize = 100
-	// A room that says nothing for so long is asked whether we are still in it (XEP-0410); one that owes an answer for so long
-	// has failed.
-	silence = 5 * time.Minute
-	owing   = 2 * time.Minute
+	// A room that says nothing for so long is asked whether we are still in it (XEP-0410); one that owes an answer for half of
+	// it has failed.
+	defaultSilence = 5 * time.Minute
 )
 
 func newRoom(s *rooms, address jid.JID) *room {
@@ -375,12 +374,12 @@ const selfPing = "self"
 func (r *room) look(now time.Time) error {
 	quiet := now.Sub(r.heard)
 	if r.state != live {
-		if quiet >= owing {
+		if quiet >= r.s.c.silence/2 {
 			return tidings.Errorf(tidings.ErrUnavailable, "client: %s does not answer", r.jid)
 		}
 		return nil
 	}
-	if quiet < silence {
+	if quiet < r.s.c.silence {
 		return nil
 	}
 	self, err := r.self()

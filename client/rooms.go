@@ -150,15 +150,12 @@ func (s *rooms) up() {
 	s.c.notify(Notice{URL: s.url})
 }
 
-// tick is how often rooms are looked after that say nothing.
-const tick = time.Minute
-
-var errTick = errors.New("tick")
+var errTick = errors.New("it is time to look after rooms that say nothing")
 
 // read takes stanzas until the connection ends.
 func (s *rooms) read(ctx context.Context) error {
 	for {
-		until, cancel := context.WithTimeoutCause(ctx, tick, errTick)
+		until, cancel := context.WithTimeoutCause(ctx, s.c.silence/5, errTick)
 		err := s.readOn(until)
 		cancel()
 		if err != errTick || ctx.Err() != nil {
