@@ -243,6 +243,8 @@ func TestImportRules(t *testing.T) {
 		{"client", "tidings", false, true},
 		{"client", "tidings/internal/bearer", false, false},
 		{"client", "tidings/internal/sse", false, true},
+		{"client", "tidings/xmpp/dial", false, true},
+		{"client", "tidings/recentchange", false, false},
 		{"source/mediawiki/poll", "tidings/source/mediawiki/intake", false, true},
 		{"source/mediawiki/poll", "tidings/source/mediawiki/redis", false, false},
 		{"client", "golang.org/x/net/html", false, false},

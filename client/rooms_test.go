@@ -2,9 +2,15 @@ package client_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"math/rand/v2"
 	"net"
 	"runtime"
@@ -170,7 +176,11 @@ func startXMPP(t *testing.T, change func(*server.Options), services map[string]s
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := w.srv.Serve(ln, server.NoTLS); err != nil {
+		mode := server.NoTLS
+		if so.TLS != nil {
+			mode = server.StartTLS
+		}
+		if err := w.srv.Serve(ln, mode); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -557,7 +567,38 @@ func TestXMPPAddresses(t *testing.T) {
 	}
 }
 
-// The server stops and comes back.
+// Over TLS the server has to be the one that it says.
+func TestRoomTLS(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	der, err := x509.CreateCertificate(crand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	w := startXMPP(t, func(o *server.Options) {
+		o.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	}, nil)
+	r := readRoom(t, enwiki, w.addr, nil, client.Live, nil, client.WithTLS(&tls.Config{RootCAs: roots}))
+	r.connected()
+	if st := w.srv.Stats(); st.TLS != 1 {
+		t.Errorf("%+v", st)
+	}
+	r = readRoom(t, enwiki, w.addr, nil, client.Live, nil, client.WithTLS(&tls.Config{}))
+	if err := r.err(); tidings.KindOf(err) != tidings.ErrInvalid || !strings.Contains(err.Error(), "authority") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A server that stops is waited for.
 func TestRoomServerStops(t *testing.T) {
 	w := startXMPP(t, nil, nil)
 	r := readRoom(t, enwiki, w.addr, nil, client.Live, nil)
