@@ -42,6 +42,8 @@
 // # What a session keeps
 //
 // An idle session holds no buffer. With stream management it keeps what it was sent by itself until that is acknowledged,
-// bounded by Options.MaxUnacked, and of flows a mark and a count for each run of messages. When it is resumed, the former is
-// sent again first, and then each flow is opened where the client has it: every message comes once, in the order of its flow.
+// bounded by Options.MaxUnacked, and of flows a mark and a count for each run of messages. When it is resumed, all that is not
+// acknowledged is written again in the order in which it was written first, flows from where they have their messages, and
+// then each flow goes on: every message comes once and in order. Nothing is forgotten by writing it again, so that attempts at
+// resumption may fail or overtake each other.
 package server

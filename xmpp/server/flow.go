@@ -16,18 +16,9 @@ type attached struct {
 	cur  *cursor          // the last one opened; of a connection that is gone, perhaps
 	gone bool             // detached, or ended
 
-	// places are what is to be given out. There is more than one only after a resumption: then the first are of flows that
-	// others have been put in the place of, whose last messages were not acknowledged.
-	places []place
-	one    [1]place
-	swaps  []func(service.Mark) service.Flow // not done yet
-}
-
-// place is where a flow goes on. Its mark is kept up to date on streams with stream management.
-type place struct {
-	seg  *segment
-	mark service.Mark
-	n    int // messages from there on; -1 for no end
+	seg   *segment
+	tail  service.Mark                      // everything of seg up to it has been given out; kept with stream management only
+	swaps []func(service.Mark) service.Flow // not done yet
 }
 
 // segment is a flow as stream.Queue knows it. A Swap begins another one.
@@ -38,9 +29,8 @@ type segment struct {
 
 // Attach implements service.Peer. A session has at most Options.MaxFlows; the flows beyond are ended at once.
 func (x *Session) Attach(f service.Flow) service.Handle {
-	a := &attached{x: x}
-	a.one[0] = place{seg: &segment{a, f}, mark: f.Mark(), n: -1}
-	a.places = a.one[:]
+	a := &attached{x: x, tail: f.Mark()}
+	a.seg = &segment{a, f}
 	x.enqueue(op{f: func() { x.attach(a) }})
 	return a
 }
@@ -96,66 +86,40 @@ func (a *attached) remove() bool {
 
 // end is remove for a flow that has ended by itself.
 func (a *attached) end(err error) {
-	f := a.places[len(a.places)-1].seg.flow
 	if a.remove() {
-		f.Ended(err)
+		a.seg.flow.Ended(err)
 	}
 }
 
-// open gives the connection a cursor at the first place.
+// open gives the connection a cursor where the flow goes on.
 func (a *attached) open() {
-	if a.att != nil {
-		a.att.Swap(func() (*edge.Group, edge.Cursor) {
-			if a.gone {
-				return nil, nil
-			}
-			g, cur, err := a.at(a.places[0])
-			if err != nil {
-				a.fail(err)
-				return nil, nil
-			}
-			return g, cur
-		})
-	} else {
-		g, cur, err := a.at(a.places[0])
-		if err != nil {
-			a.end(err)
-			return
-		}
-		a.att = a.x.link.conn.Attach(g, cur)
+	g, src, err := a.seg.flow.Open(a.tail)
+	if err != nil {
+		a.end(err)
+		return
 	}
+	a.adopt(g, src)
+}
+
+// adopt gives the connection a cursor over a source that stands where the flow goes on.
+func (a *attached) adopt(g *edge.Group, src service.Source) {
+	a.cur = &cursor{a: a, seg: a.seg, src: src}
+	a.att = a.x.link.conn.Attach(g, a.cur)
 	a.swap()
 }
 
-// at opens a cursor at the place, which is the flow's from then on.
-func (a *attached) at(p place) (*edge.Group, *cursor, error) {
-	g, src, err := p.seg.flow.Open(p.mark)
-	if err != nil {
-		return nil, nil, err
-	}
-	a.cur = &cursor{a: a, seg: p.seg, src: src}
-	return g, a.cur, nil
-}
-
-// fail is end where a cursor is being looked at. Nothing of the flow comes any more.
-func (a *attached) fail(err error) {
-	a.cur.final = true
-	a.x.enqueue(op{f: func() { a.end(err) }})
-}
-
-// swap asks for the swaps that are not done, if the flow is not at one that has been replaced already.
+// swap asks for the swaps that are not done.
 func (a *attached) swap() {
-	if a.att == nil || len(a.places) > 1 {
-		return
-	}
-	for range a.swaps {
-		a.att.Swap(a.swapNow)
+	if a.att != nil {
+		for range a.swaps {
+			a.att.Swap(a.swapNow)
+		}
 	}
 }
 
 // swapNow runs when the cursor stands still.
 func (a *attached) swapNow() (*edge.Group, edge.Cursor) {
-	if a.gone || len(a.swaps) == 0 || len(a.places) > 1 || a.cur.final {
+	if a.gone || len(a.swaps) == 0 || a.cur.final {
 		return nil, nil
 	}
 	next := a.swaps[0]
@@ -166,30 +130,15 @@ func (a *attached) swapNow() (*edge.Group, edge.Cursor) {
 	if f == nil {
 		return nil, nil
 	}
-	a.places[0] = place{seg: &segment{a, f}, mark: f.Mark(), n: -1}
-	g, cur, err := a.at(a.places[0])
+	a.seg, a.tail = &segment{a, f}, f.Mark()
+	g, src, err := f.Open(a.tail)
 	if err != nil {
-		a.fail(err)
+		a.cur.final = true // nothing of the old flow comes any more
+		a.x.enqueue(op{f: func() { a.end(err) }})
 		return nil, nil
 	}
-	return g, cur
-}
-
-// given takes what has been given out off the first place.
-func (a *attached) given(after service.Mark, n int) {
-	p := &a.places[0]
-	p.mark = after.Plus(n)
-	if p.n < 0 {
-		return
-	}
-	if p.n -= n; p.n <= 0 {
-		a.places = a.places[1:]
-		a.x.enqueue(op{f: func() {
-			if !a.gone && a.att != nil {
-				a.open()
-			}
-		}})
-	}
+	a.cur = &cursor{a: a, seg: a.seg, src: src}
+	return g, a.cur
 }
 
 // cursor gives a flow's messages to a connection, with the session's head in the place of each service.To. Its fields
@@ -222,7 +171,7 @@ func putBuffer(b *[]byte) {
 }
 
 // current reports whether the cursor is still the flow's.
-func (c *cursor) current() bool { return !c.a.gone && c.a.cur == c && c.a.places[0].seg == c.seg }
+func (c *cursor) current() bool { return !c.a.gone && c.a.cur == c && c.a.seg == c.seg }
 
 // Next implements edge.Cursor.
 func (c *cursor) Next() ([]byte, edge.Status) {
@@ -236,14 +185,14 @@ func (c *cursor) Next() ([]byte, edge.Status) {
 	c.behind = false
 	if x.sm != nil {
 		c.mark = c.src.Mark()
-		c.a.places[0].mark = c.mark
+		c.a.tail = c.mark
 	}
 	p, st := c.src.Next()
 	switch st {
 	case edge.Ready:
 	case edge.Behind:
 		if x.sm == nil {
-			c.a.places[0].mark = c.src.Mark()
+			c.a.tail = c.src.Mark()
 		}
 		c.behind = true
 		return nil, st
@@ -258,16 +207,14 @@ func (c *cursor) Next() ([]byte, edge.Status) {
 	}
 	buf := buffers.Get().(*[]byte)
 	b := (*buf)[:0]
-	most := c.a.places[0].n
-	rest, n := p, 0
-	for len(rest) > 0 && n != most {
+	n := 0
+	for rest := p; len(rest) > 0; n++ {
 		var m []byte
 		m, rest = service.Cut(rest)
 		b = x.link.appendShared(b, m)
-		n++
 	}
 	*buf = b
-	c.buf, c.p, c.n = buf, p[:len(p)-len(rest)], n
+	c.buf, c.p, c.n = buf, p, n
 	return b, edge.Ready
 }
 
@@ -302,14 +249,17 @@ func (c *cursor) Advance(n int) (rest []byte) {
 	if k > 0 {
 		x.srv.stanzasOut.Add(uint64(k))
 		if x.sm != nil {
-			x.sm.flow(c.seg, c.mark, k)
+			c.given(k)
 			x.sent(k)
-		}
-		if x.sm != nil || a.places[0].n >= 0 {
-			a.given(c.mark, k)
 		}
 	}
 	return rest
+}
+
+// given notes that the connection was given n messages more.
+func (c *cursor) given(n int) {
+	c.a.x.sm.flow(c.seg, c.mark, n)
+	c.a.tail = c.mark.Plus(n)
 }
 
 // Fetch implements edge.Cursor.
@@ -322,8 +272,7 @@ func (c *cursor) Goodbye() []byte { return nil }
 func (c *cursor) Close() {
 	if c.buf != nil { // a write has failed: how much of it the client has is for the client to say when it resumes
 		if x := c.a.x; x.sm != nil && !c.final {
-			x.sm.flow(c.seg, c.mark, c.n)
-			c.a.given(c.mark, c.n)
+			c.given(c.n)
 		}
 		putBuffer(c.buf)
 		c.buf, c.p = nil, nil

@@ -127,7 +127,7 @@ func (l *link) stop(*edge.Conn) {
 		l.count(-1)
 	}
 	l.scan = xmlstream.Scanner{}
-	l.x.stopped(l)
+	l.x.stopped()
 }
 
 // count counts the link among those of its transport.
@@ -165,6 +165,14 @@ func (l *link) frame(b []byte) []byte {
 		return b
 	}
 	return appendText(nil, b)
+}
+
+// appendOwn appends a stanza that is the session's own.
+func (l *link) appendOwn(dst, st []byte) []byte {
+	if l.framing == stream.WebSocket {
+		return appendClientText(dst, st)
+	}
+	return append(dst, st...)
 }
 
 // appendShared appends a message of a flow.

@@ -270,13 +270,13 @@ func (t *tcp) handOver() {
 	l.scan, t.scan = t.scan, xmlstream.Scanner{}
 	if t.flush() != nil || t.nc.SetDeadline(time.Time{}) != nil {
 		t.nc.Close()
-		x.stopped(l)
+		x.stopped()
 		return
 	}
 	c, err := t.srv.opt.Edge.Add(t.nc, nil, l.protocol())
 	if err != nil {
 		t.nc.Close()
-		x.stopped(l)
+		x.stopped()
 		return
 	}
 	buf := t.buf

@@ -41,6 +41,13 @@ func (m *management) flow(seg *segment, after service.Mark, n int) {
 	m.queue.Flow(seg, after, n)
 }
 
+func (m *management) recount() {
+	m.runs = 0
+	for range m.queue.Runs() {
+		m.runs++
+	}
+}
+
 // held reports whether flows stand still: too many runs are not acknowledged, or so many bytes of stanzas that the session
 // would soon have to end. A service that sends much waits for a flow to move, and so for the client.
 func (x *Session) held() bool {
@@ -113,18 +120,15 @@ func (x *Session) enable(m stream.SM) {
 	for _, a := range x.flows {
 		a.mark()
 	}
-	x.nonza(answer.Append(nil))
-	if x.link == nil { // it has been closed meanwhile
-		return
-	}
 	x.sm = sm
 	x.srv.manage(x)
+	x.nonza(answer.Append(nil))
 }
 
 // mark notes where a flow stands, of which nothing has been noted so far.
 func (a *attached) mark() {
 	if c := a.cur; a.att != nil && c.current() && !c.behind && c.buf == nil {
-		a.places[0].mark = c.src.Mark()
+		a.tail = c.src.Mark()
 	}
 }
 
@@ -133,10 +137,8 @@ func (x *Session) acknowledged(h uint32) *stream.Error {
 	if err := m.queue.Ack(h); err != nil {
 		return stream.AsError(err)
 	}
-	m.asked, m.runs = false, 0
-	for range m.queue.Runs() {
-		m.runs++
-	}
+	m.asked = false
+	m.recount()
 	if m.queue.Len() == 0 {
 		x.unsure.Store(false)
 	}
@@ -163,57 +165,4 @@ func (x *Session) check(l *link) {
 	case x.srv.clock()-m.askedAt >= int64(x.srv.opt.AckTimeout.Seconds()):
 		l.conn.Abort(ReasonAck) // the session may be resumed
 	}
-}
-
-// resume sends again what was not acknowledged, on the goroutine that owns the new connection.
-func (x *Session) resume() {
-	l, m := x.link, x.sm
-	m.runs, m.since, m.asked, m.full = 0, 0, false, false
-	unacked := map[*attached][]place{}
-	var out []byte
-	for _, r := range m.queue.Take() {
-		if r.Stanza == nil {
-			if a := r.Flow.a; !a.gone {
-				unacked[a] = again(unacked[a], place{r.Flow, r.After.Plus(int(r.Skip)), int(r.Count)})
-			}
-			continue
-		}
-		m.stanza(r.Stanza)
-		if l.framing == stream.WebSocket {
-			out = appendClientText(out, r.Stanza)
-		} else {
-			out = append(out, r.Stanza...)
-		}
-	}
-	flows := append([]*attached(nil), x.flows...)
-	for _, a := range flows {
-		places := unacked[a]
-		for _, p := range a.places {
-			places = again(places, p)
-		}
-		a.places = places
-	}
-	if len(out) > 0 {
-		x.sent(m.queue.Len())
-		l.put(out)
-	}
-	for _, a := range flows {
-		if !l.closed && !a.gone {
-			a.open()
-		}
-	}
-}
-
-// again appends a place, which goes on where the last one ends.
-func again(places []place, p place) []place {
-	k := len(places) - 1
-	switch {
-	case k < 0 || places[k].seg != p.seg:
-		return append(places, p)
-	case p.n < 0:
-		places[k].n = -1
-	default:
-		places[k].n += p.n
-	}
-	return places
 }

@@ -265,11 +265,9 @@ func (n *negotiation) manage(ctx context.Context, el xmlstream.Element) (outcome
 		return proceed, nil
 	}
 	if e := x.acknowledged(m.H); e != nil {
+		// The session waits on: it may be an attempt that the client has given up, which another one has overtaken.
 		n.srv.refused.Add(1)
-		x.mu.Lock()
-		x.leaving = &farewell{reason: reasonOf(e)}
-		x.mu.Unlock()
-		x.stopped(nil)
+		x.stopped()
 		return proceed, e
 	}
 	n.srv.resumptions.Add(1)

@@ -139,27 +139,32 @@ func (s *Server) claim(ctx context.Context, who sasl.Identity, previd string) (x
 	if l != nil {
 		l.conn.Close(ReasonResumed, l.goodbye(stream.NewError("conflict", "the session is resumed by another connection")))
 	}
-	if err := x.gone(ctx, patienceResume, ReasonResumed, func() bool { return x.state == waiting || x.state == ended }); err != nil {
+	over := false
+	err = x.gone(ctx, patienceResume, ReasonResumed, func() bool {
+		over = x.state == ended || x.leaving != nil
+		if !over && x.state == waiting {
+			x.state = opening
+			return true
+		}
+		return over
+	})
+	if err != nil {
 		return nil, 0, false, err
 	}
-	x.mu.Lock()
-	if x.state != waiting || x.leaving != nil {
-		x.mu.Unlock()
+	if over {
 		s.mu.RLock()
 		old, was = s.expired.get(previd)
 		s.mu.RUnlock()
 		return nil, old.in, was, errNotFound
 	}
-	x.state = opening
-	x.mu.Unlock()
 	s.waits.Add(-1)
 	return x, 0, false, nil
 }
 
-// gone waits until what it asks for, with mu held, is so; after a while it closes the session's connection without a word.
+// gone waits until what it asks for, with mu held, is so; now and then it closes the session's connection without a word.
 func (x *Session) gone(ctx context.Context, patience time.Duration, reason string, so func() bool) error {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
+	impatient := time.NewTicker(patience)
+	defer impatient.Stop()
 	for {
 		x.mu.Lock()
 		if so() {
@@ -170,7 +175,7 @@ func (x *Session) gone(ctx context.Context, patience time.Duration, reason strin
 		x.mu.Unlock()
 		select {
 		case <-changed:
-		case <-timer.C:
+		case <-impatient.C:
 			x.mu.Lock()
 			l := x.carrier
 			x.mu.Unlock()

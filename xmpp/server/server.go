@@ -84,6 +84,7 @@ type Server struct {
 	running sync.WaitGroup
 	workers workers
 	nudged  chan struct{} // of one
+	replays *edge.Group   // of sessions that have just been resumed
 	gate    sync.Mutex    // held while something is begun that Close waits for
 	closing atomic.Bool
 
@@ -131,7 +132,7 @@ func New(o Options) (*Server, error) {
 		sasl:     &sasl.Server{Domain: d.Domain(), Accounts: o.Users, AllowAnonymous: o.Anonymous},
 		services: map[string]*served{}, sessions: map[jid.JID][]*Session{}, managed: map[*Session]struct{}{},
 		ids: map[string]*Session{}, sockets: map[*webSocket]struct{}{}}
-	s.accounts, s.nudged = &nobody{s}, make(chan struct{}, 1)
+	s.accounts, s.nudged, s.replays = &nobody{s}, make(chan struct{}, 1), o.Edge.NewGroup()
 	if o.TLS != nil {
 		s.direct = o.TLS.Clone()
 		s.direct.NextProtos = []string{"xmpp-client"} // XEP-0368 section 3.2

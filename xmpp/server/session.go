@@ -38,6 +38,8 @@ type Session struct {
 	used  []*served // those that were given stanzas
 	todo  []op      // of the inbox, what drain has taken and not done
 
+	replay *replay // nil unless the session has just been resumed
+
 	mu        sync.Mutex // guards what follows; nothing is called while it is held
 	state     state
 	leaving   *farewell // it may not wait for resumption
@@ -94,18 +96,17 @@ func (x *Session) Send(b []byte) {
 // enqueue leaves something to the owner. While the session waits for resumption it is kept, up to a bound.
 func (x *Session) enqueue(o op) {
 	x.mu.Lock()
-	if x.state == ended || x.state == waiting && x.leaving != nil {
-		x.mu.Unlock()
-		return
-	}
 	n := len(o.b)
 	if n == 0 {
 		n = opCost
 	}
-	if x.inboxed += n; x.inboxed > x.limit() && x.inboxed > n && x.leaving == nil {
-		x.overflow() // unlocks
+	over := x.inboxed+n > x.limit() && x.inboxed > 0
+	if x.state == ended || over && x.leaving != nil && x.inboxed > 2*x.limit() { // it is being ended because of that
+		x.mu.Unlock()
+		x.srv.dropped.Add(1)
 		return
 	}
+	x.inboxed += n
 	if last := len(x.inbox) - 1; o.b != nil && last >= 0 && x.inbox[last].f == nil {
 		x.inbox[last].b = append(x.inbox[last].b, o.b...)
 	} else {
@@ -113,6 +114,10 @@ func (x *Session) enqueue(o op) {
 			o.b = append([]byte(nil), o.b...)
 		}
 		x.inbox = append(x.inbox, o)
+	}
+	if over && x.leaving == nil {
+		x.overflow() // unlocks
+		return
 	}
 	l := x.carrier
 	if x.state != online || x.scheduled {
@@ -147,9 +152,9 @@ func (x *Session) overflow() {
 // drain does what is in the inbox. It runs on the goroutine that owns the connection.
 func (x *Session) drain(l *link) {
 	x.mu.Lock()
-	if x.carrier != l || x.state != online {
+	if x.carrier != l || x.state != online || x.replay != nil {
 		x.mu.Unlock()
-		return // there is another connection by now, or none: the inbox is for whoever comes
+		return // there is another connection by now, or none, or it is not its turn yet
 	}
 	x.todo = x.inbox
 	x.inbox, x.inboxed, x.scheduled = nil, 0, false
@@ -178,7 +183,7 @@ func (x *Session) transmit(b []byte) {
 			x.sm.stanza(st)
 		}
 		if x.link.framing == stream.WebSocket {
-			out = appendClientText(out, st)
+			out = x.link.appendOwn(out, st)
 		}
 	}
 	if x.link.framing == stream.TCP {
@@ -216,17 +221,17 @@ func (x *Session) start(l *link) {
 		return
 	}
 	if x.bound {
-		x.resume()
-	} else {
-		x.bound = true
-		x.srv.accounts.Bound(x)
+		x.resume(l)
+		return
 	}
+	x.bound = true
+	x.srv.accounts.Bound(x)
 	x.drain(l)
 }
 
-// stopped is called when the connection has been closed, on the goroutine that owned it.
-func (x *Session) stopped(l *link) {
-	x.link = nil
+// stopped is called when the connection has been closed, or has not come to the edge, on the goroutine that owned it.
+func (x *Session) stopped() {
+	x.link, x.replay = nil, nil
 	for _, a := range x.flows {
 		a.att = nil
 	}
@@ -321,15 +326,15 @@ func (x *Session) tell() {
 	}
 }
 
-// unsent returns the stanzas that the client has not acknowledged, oldest first.
+// unsent returns the stanzas that the client has not acknowledged, oldest first. Without stream management nobody knows what it
+// has of what was written.
 func (x *Session) unsent(inbox []op) [][]byte {
 	var lost [][]byte
-	if x.sm == nil {
-		return nil // nobody knows what it has
-	}
-	for r := range x.sm.queue.Runs() {
-		if r.Stanza != nil {
-			lost = append(lost, r.Stanza)
+	if x.sm != nil {
+		for r := range x.sm.queue.Runs() {
+			if r.Stanza != nil {
+				lost = append(lost, r.Stanza)
+			}
 		}
 	}
 	for _, o := range inbox {

@@ -44,6 +44,7 @@ type figures struct {
 	stanzasIn   atomic.Uint64
 	stanzasOut  atomic.Uint64
 	bounced     atomic.Uint64
+	dropped     atomic.Uint64
 	resumptions atomic.Uint64
 	refused     atomic.Uint64 // resumptions that failed
 
@@ -66,6 +67,7 @@ type Stats struct {
 	StanzasIn     uint64            // from clients
 	StanzasOut    uint64            // to clients
 	Bounced       uint64            // stanzas that their session never acknowledged
+	Dropped       uint64            // what was asked of sessions that had ended
 	Resumed       uint64            // sessions, each time
 	ResumeFailed  uint64            // attempts
 	Closed        map[string]uint64 // sessions and connections before there was one, by reason
@@ -76,7 +78,7 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	st := Stats{Handshakes: s.handshakes.Load(), Sessions: s.bound.Load(), WebSocket: s.overSocket.Load(), TLS: s.overTLS.Load(),
 		Waiting: s.waits.Load(), Flows: s.flows.Load(), StanzasIn: s.stanzasIn.Load(), StanzasOut: s.stanzasOut.Load(),
-		Bounced: s.bounced.Load(), Resumed: s.resumptions.Load(), ResumeFailed: s.refused.Load(), Authenticated: s.sasl.Stats()}
+		Bounced: s.bounced.Load(), Dropped: s.dropped.Load(), Resumed: s.resumptions.Load(), ResumeFailed: s.refused.Load(), Authenticated: s.sasl.Stats()}
 	s.mu.RLock()
 	st.Resumable = int64(len(s.ids))
 	s.mu.RUnlock()

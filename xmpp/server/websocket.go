@@ -159,7 +159,7 @@ func (w *webSocket) stepped(c *edge.Conn, out outcome, e *stream.Error) {
 	}
 	if w.closed || w.deaf {
 		if n.x != nil {
-			n.x.stopped(newLink(n.x, stream.WebSocket))
+			n.x.stopped()
 		}
 		return
 	}
