@@ -158,7 +158,7 @@ func (s *Service) Configure(ctx context.Context, who Entity, node string, values
 	if err != nil {
 		return err
 	}
-	return s.updateNode(ctx, string(topic), func(old *stored) (*stored, error) {
+	if err := s.updateNode(ctx, string(topic), func(old *stored) (*stored, error) {
 		st := s.orTopic(old, who)
 		if err := s.mustOwn(who, topic, old); err != nil {
 			return nil, err
@@ -172,7 +172,10 @@ func (s *Service) Configure(ctx context.Context, who Entity, node string, values
 		}
 		st.config = &config
 		return st, nil
-	})
+	}); err != nil {
+		return err
+	}
+	return s.prune(ctx, string(topic))
 }
 
 // orTopic returns a copy of what is stored of a node, or a first entry for a topic that merely has events.
@@ -260,4 +263,35 @@ func (s *Service) Delete(ctx context.Context, who Entity, node, redirect string)
 		}
 	}
 	return nil
+}
+
+// tidy removes the entries of nodes that are gone whose events the journal has not any more either.
+func (s *Service) tidy() {
+	oldest := s.opt.Log.Oldest().Offset
+	var names []string
+	s.mu.RLock()
+	for name, n := range s.nodes {
+		if n.stored != nil && n.stored.forgettable(oldest) {
+			names = append(names, name)
+		}
+	}
+	s.mu.RUnlock()
+	for _, name := range names {
+		err := s.updateNode(s.ctx, name, func(old *stored) (*stored, error) {
+			if old == nil || !old.forgettable(oldest) {
+				return nil, errUnchanged
+			}
+			return nil, nil
+		})
+		if err != nil {
+			if s.ctx.Err() == nil {
+				s.opt.Logger.Warn("pubsub: removing what was kept of a node that is gone", "topic", name, "err", err)
+			}
+			return
+		}
+	}
+}
+
+func (s *stored) forgettable(oldest uint64) bool {
+	return s.deleted && s.redirect == "" && s.floor <= oldest
 }

@@ -63,9 +63,9 @@ type affiliation struct {
 	is  Affiliation
 }
 
-// of returns the affiliation of a bare JID.
+// of returns the affiliation of a bare JID; s may be nil.
 func (s *stored) of(bare string) Affiliation {
-	if bare == "" {
+	if s == nil || bare == "" {
 		return None
 	}
 	i, ok := slices.BinarySearchFunc(s.affiliations, bare, func(a affiliation, j string) int { return strings.Compare(a.jid, j) })
@@ -155,6 +155,11 @@ func decodeNode(value []byte) (name string, s *stored, err error) {
 		}
 	}
 	slices.SortFunc(s.affiliations, func(a, b affiliation) int { return strings.Compare(a.jid, b.jid) })
+	for i := 1; i < len(s.affiliations); i++ {
+		if s.affiliations[i].jid == s.affiliations[i-1].jid {
+			return "", nil, fmt.Errorf("pubsub: decoding the node %s: %s has two affiliations", e.Node, s.affiliations[i].jid)
+		}
+	}
 	return e.Node, s, nil
 }
 

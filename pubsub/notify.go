@@ -117,7 +117,7 @@ func (s *Service) nodeEntry(key string, value []byte) (c change) {
 	n := s.get(name)
 	was := s.setStored(n, st)
 	s.items.forget(name, was, st)
-	if !s.opened {
+	if !s.opened || was == nil && st == nil {
 		return c
 	}
 	return s.nodeChange(n, was, st)
@@ -283,7 +283,9 @@ func (s *Service) shardEntry(key string, num int, value []byte) (c change) {
 	}
 	// Where subscriptions are approved, they open the node.
 	c.rights = len(c.tell) > 0 && n.alive() && n.stored.config.AccessModel == AccessAuthorize
-	s.schedule()
+	if at := s.leases.next[subRef{n, num}]; at != 0 {
+		s.wake(at)
+	}
 	s.mu.Unlock()
 	if err != nil {
 		s.noteMalformed(key, err)

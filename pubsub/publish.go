@@ -101,7 +101,7 @@ func publisher(who Entity) string {
 
 func missing(err error) bool {
 	e, ok := err.(*Error)
-	return ok && (e.Stanza == ItemNotFound || e.Stanza == Gone)
+	return ok && e.Stanza == ItemNotFound
 }
 
 // autoCreate makes the node of an item that is published. A token publishes on its topics without one.
@@ -109,11 +109,8 @@ func (s *Service) autoCreate(ctx context.Context, who Entity, topic tidings.Topi
 	if who.Actor.Kind != tidings.User && s.opt.Policy.May(who.Actor, tidings.PublishAction, topic) == nil && len(options) == 0 {
 		return nil, nil
 	}
-	if who.Actor.Kind == tidings.Anonymous {
-		return nil, errorf(ItemNotFound, "", "there is no node %s", topic.Node())
-	}
 	if err := s.mayCreate(who, topic); err != nil {
-		return nil, err
+		return nil, errorf(ItemNotFound, "", "there is no node %s, and it is not created: %v", topic.Node(), err)
 	}
 	config := *s.opt.Default
 	if err := s.configure(&config, options); err != nil {

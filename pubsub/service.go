@@ -156,6 +156,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s.mu.Lock()
 	s.schedule()
 	s.mu.Unlock()
+	s.work.Go(s.tidy)
 	return s, nil
 }
 

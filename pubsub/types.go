@@ -156,6 +156,13 @@ func placeOf(node string) (place, error) {
 	return place{node: node, topic: t}, nil
 }
 
+// ParseNode returns what the name of a node stands for: a topic, or else the pattern of topics. Errors: nodeid-required,
+// and item-not-found for what can be neither.
+func ParseNode(node string) (tidings.Topic, tidings.Pattern, error) {
+	p, err := placeOf(node)
+	return p.topic, p.pattern, err
+}
+
 // topicOf is placeOf for what a pattern cannot have done to it.
 func topicOf(node string) (tidings.Topic, error) {
 	p, err := placeOf(node)
