@@ -38,6 +38,18 @@ type RecentChange struct {
 	Tags   []string // of the change
 }
 
+// Flags returns the letters by which wikis show what kind of change it is: N for a new page, m for a minor edit and b for a
+// bot's.
+func (rc RecentChange) Flags() string {
+	var b []byte
+	for i, set := range []bool{rc.New, rc.Minor, rc.Bot} {
+		if set {
+			b = append(b, "Nmb"[i])
+		}
+	}
+	return string(b)
+}
+
 // RecentChange returns the change that the event announces. ok is false if it announces none, or in a form that is not read
 // here: a line of IRC, or core's XML. Rooms have every change as <rc>, whatever it came as.
 func (e Event) RecentChange() (rc RecentChange, ok bool) {

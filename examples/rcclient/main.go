@@ -23,11 +23,11 @@ import (
 )
 
 func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
 	if len(os.Args) != 2 {
 		log.Fatal("usage: rcclient xmpp://HOST/ROOM@DOMAIN")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	if err := run(ctx, os.Args[1], os.Stdout, os.Stderr); err != nil && ctx.Err() == nil {
 		log.Fatal(err)
 	}
@@ -42,29 +42,12 @@ func run(ctx context.Context, room string, out, errs io.Writer) error {
 	for e, err := range c.Events(ctx, nil, client.Live) {
 		if errors.Is(err, tidings.ErrGap) {
 			fmt.Fprintln(errs, err)
-			continue
-		}
-		if err != nil {
+		} else if err != nil {
 			return err
-		}
-		if rc, ok := e.RecentChange(); ok {
+		} else if rc, ok := e.RecentChange(); ok {
 			fmt.Fprintf(out, "%d\t%s\t%s\t%d\t%s\t%d\t%s\t%d>%d\t%s\t%s\n", rc.ID, rc.Time.Format(time.RFC3339), rc.Type, rc.Namespace,
-				rc.Title, rc.Revision, rc.User, rc.OldLength, rc.Length, flags(rc), strings.ReplaceAll(rc.Comment, "\n", " "))
+				rc.Title, rc.Revision, rc.User, rc.OldLength, rc.Length, rc.Flags(), strings.ReplaceAll(rc.Comment, "\n", " "))
 		}
 	}
 	return nil
-}
-
-// flags are those that wikis show: N for a new page, m for a minor edit and b for a bot.
-func flags(rc client.RecentChange) (s string) {
-	if rc.New {
-		s += "N"
-	}
-	if rc.Minor {
-		s += "m"
-	}
-	if rc.Bot {
-		s += "b"
-	}
-	return s
 }
