@@ -166,7 +166,7 @@ func (t *tcp) run(ctx context.Context) bool {
 			if t.flush() != nil {
 				return false
 			}
-			t.nc = stream.NewZlib(t.nc, t.scan.Rest())
+			t.nc = stream.NewZlib(t.nc, bytes.Clone(t.scan.Rest()))
 			t.restart(nil)
 		case connected:
 			return true
