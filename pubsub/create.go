@@ -33,7 +33,10 @@ func (s *Service) Create(ctx context.Context, who Entity, node string, values Va
 	if err := s.configure(&config, values); err != nil {
 		return "", err
 	}
-	return p.node, s.create(ctx, who, p.topic, &config)
+	if err := s.create(ctx, who, p.topic, &config); err != nil {
+		return "", err
+	}
+	return p.node, nil
 }
 
 // create stores a new node.

@@ -273,3 +273,10 @@ func (w *world) wantHeard(what string, want ...string) {
 		w.Errorf("%s: told\n%s\nwant\n%s", what, got, strings.Join(want, "\n"))
 	}
 }
+
+func query(patterns ...string) (q hub.Query) {
+	for _, p := range patterns {
+		q.Patterns = append(q.Patterns, tidings.MustPattern(p))
+	}
+	return q
+}
