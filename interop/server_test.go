@@ -77,6 +77,7 @@ func command(t *testing.T, name string) string {
 type server struct {
 	t    *testing.T
 	dir  string
+	data string
 	url  string
 	http string
 	udp  string
@@ -114,7 +115,7 @@ func newServerAt(t *testing.T, config, udp string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, dir: dir, up: make(chan struct{}), http: freePort(t, "tcp"), udp: udp, irc: freePort(t, "tcp"), xmpp: freePort(t, "tcp")}
+	s := &server{t: t, dir: dir, data: dir + "/data", up: make(chan struct{}), http: freePort(t, "tcp"), udp: udp, irc: freePort(t, "tcp"), xmpp: freePort(t, "tcp")}
 	s.url = "http://" + s.http
 	if err := os.WriteFile(dir+"/tidings.toml", []byte(config+wikiConfig), 0o644); err != nil {
 		t.Fatal(err)
@@ -122,7 +123,7 @@ func newServerAt(t *testing.T, config, udp string) *server {
 	if s.log, err = os.Create(dir + "/stderr.log"); err != nil {
 		t.Fatal(err)
 	}
-	s.args = []string{"serve", "--config", dir + "/tidings.toml", "--data", dir + "/data", "--http", s.http, "--udp", s.udp, "--irc", s.irc, "--xmpp", s.xmpp}
+	s.args = []string{"serve", "--config", dir + "/tidings.toml", "--data", s.data, "--http", s.http, "--udp", s.udp, "--irc", s.irc, "--xmpp", s.xmpp}
 	t.Cleanup(func() {
 		s.kill()
 		s.log.Close()
@@ -249,7 +250,7 @@ func (s *server) kill() { s.signal(syscall.SIGKILL) }
 // admin returns the server's admin token.
 func (s *server) admin() string {
 	s.t.Helper()
-	b, err := os.ReadFile(s.dir + "/data/admin.token")
+	b, err := os.ReadFile(s.data + "/admin.token")
 	if err != nil {
 		s.t.Fatal(err)
 	}

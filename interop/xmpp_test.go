@@ -34,7 +34,7 @@ func (s *server) accounts(t *testing.T, names ...string) {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		cmd := exec.CommandContext(t.Context(), bin, "user", "add", "--server", s.url, "--data", s.dir+"/data", name)
+		cmd := exec.CommandContext(t.Context(), bin, "user", "add", "--server", s.url, "--data", s.data, name)
 		cmd.Stdin = strings.NewReader(xmppPassword + "\n")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("making the account %s: %v: %s", name, err, out)

@@ -6,9 +6,11 @@
     slixmpp_client.py pubsub HOST PORT JID PASSWORD SERVICE/NODE COUNT
     slixmpp_client.py speak  HOST PORT JID PASSWORD ROOM
     slixmpp_client.py feed   HOST PORT JID PASSWORD SERVICE/NODE
+    slixmpp_client.py bookmark HOST PORT JID PASSWORD ROOM
 
-The last two are not tried but help to try: they say each line of standard input, which is an element, in the room, with its
-text as the body if it is not <rc/>, or publish it at the node, which feed creates.
+The last three are not tried but help to try. They say each line of standard input, which is an element, in the room, with its
+text as the body if it is not <rc/>, or publish it at the node, which feed creates; bookmark makes other clients of the account
+join the room by themselves (XEP-0048 in XEP-0049).
 """
 import asyncio
 import os
@@ -159,6 +161,17 @@ async def speak(client, target):
         message.send()
 
 
+async def bookmark(client, target):
+    await client.started.wait()
+    iq = client.make_iq_set()
+    query = ET.SubElement(iq.xml, '{jabber:iq:private}query')
+    storage = ET.SubElement(query, '{storage:bookmarks}storage')
+    conference = ET.SubElement(storage, '{storage:bookmarks}conference', jid=target, autojoin='1', name=target)
+    ET.SubElement(conference, '{storage:bookmarks}nick').text = client.boundjid.user
+    await iq.send()
+    report('bookmarked', room=target)
+
+
 async def feed(client, target):
     service, _, node = target.partition('/')
     await client.started.wait()
@@ -192,7 +205,7 @@ async def main():
     elif mode == 'room':
         await room(client, rest[0], int(rest[1]))
     else:
-        await {'login': login, 'speak': speak, 'feed': feed}[mode](client, *rest)
+        await {'login': login, 'speak': speak, 'feed': feed, 'bookmark': bookmark}[mode](client, *rest)
     client.disconnect()
     await client.disconnected
 
