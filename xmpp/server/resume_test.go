@@ -120,7 +120,7 @@ func (r *reader) handle(e xmlstream.Element) {
 	if e.Space() == stream.NSSM {
 		r.control[e.Name()] = string(e.Raw())
 		if e.Name() == "r" {
-			r.c.send("<a xmlns='urn:xmpp:sm:3' h='%d'/>", r.h)
+			r.try("<a xmlns='urn:xmpp:sm:3' h='%d'/>", r.h)
 		}
 		return
 	}
@@ -154,7 +154,7 @@ func (r *reader) resume() {
 	r.control = map[string]string{}
 	for {
 		r.connect()
-		r.c.send("<resume xmlns='urn:xmpp:sm:3' h='%d' previd='%s'/>", r.h, r.previd)
+		r.try("<resume xmlns='urn:xmpp:sm:3' h='%d' previd='%s'/>", r.h, r.previd)
 		if r.rnd.IntN(4) == 0 { // lost before there was an answer, or behind it
 			r.c.nc.Close()
 			continue
@@ -176,15 +176,21 @@ func (r *reader) resume() {
 	}
 }
 
+// try sends on a connection that may have been lost.
+func (r *reader) try(format string, args ...any) {
+	r.c.nc.SetWriteDeadline(time.Now().Add(patient))
+	fmt.Fprintf(r.c.nc, format, args...)
+}
+
 // say sends the numbered stanza: presences to the flows first, then messages.
 func (r *reader) say(n int) {
 	switch n {
 	case 1:
-		r.c.send("<presence to='pulse.localhost'/>")
+		r.try("<presence to='pulse.localhost'/>")
 	case 2:
-		r.c.send("<presence to='other.localhost'/>")
+		r.try("<presence to='other.localhost'/>")
 	default:
-		r.c.send("<message to='pulse.localhost' type='chat' id='%d'/>", n-2)
+		r.try("<message to='pulse.localhost' type='chat' id='%d'/>", n-2)
 	}
 }
 
@@ -245,7 +251,7 @@ func TestResume(t *testing.T) {
 				if r.h != h+1 {
 					t.Errorf("%d stanzas behind the last", r.h-h)
 				}
-				r.c.send("</stream:stream>")
+				r.try("</stream:stream>")
 				r.c.rest()
 			})
 		}
