@@ -103,7 +103,7 @@ func (s *Service) SetAffiliations(ctx context.Context, who Entity, node string, 
 	if err != nil {
 		return err
 	}
-	if err := s.prune(ctx, string(topic)); err != nil {
+	if err := s.settle(ctx, string(topic)); err != nil {
 		return err
 	}
 	if rejected != nil {
@@ -119,13 +119,13 @@ func ownerFirst(a Affiliated) int {
 	return 1
 }
 
-// prune removes the subscriptions of a node that its rules have made nothing of, so that they do not come back when the
-// rules change again. They have ended already.
-func (s *Service) prune(ctx context.Context, name string) error {
+// settle writes down what a node's rules make of its subscriptions, which holds already: those that they forbid go, and
+// those that they let in without an approval are approved, so that other rules find them so.
+func (s *Service) settle(ctx context.Context, name string) error {
 	type part struct {
-		num  int
-		life uint64
-		gone map[uint64]bool
+		num   int
+		life  uint64
+		fates map[uint64]State
 	}
 	var parts []part
 	s.mu.RLock()
@@ -135,14 +135,14 @@ func (s *Service) prune(ctx context.Context, name string) error {
 			p := part{num: sh.num, life: sh.life}
 			for j := range sh.subs {
 				x := &sh.subs[j]
-				if n.stored.admits(sh.life, x.entity.jid, x.state) == NotThere {
-					if p.gone == nil {
-						p.gone = map[uint64]bool{}
+				if is := n.stored.admits(sh.life, x.entity.jid, x.state); is != x.state {
+					if p.fates == nil {
+						p.fates = map[uint64]State{}
 					}
-					p.gone[x.id] = true
+					p.fates[x.id] = is
 				}
 			}
-			if p.gone != nil {
+			if p.fates != nil {
 				parts = append(parts, p)
 			}
 		}
@@ -150,7 +150,12 @@ func (s *Service) prune(ctx context.Context, name string) error {
 	s.mu.RUnlock()
 	for _, p := range parts {
 		if err := s.updateShard(ctx, name, p.life, p.num, func(recs []record) ([]record, error) {
-			return slices.DeleteFunc(recs, func(r record) bool { return p.gone[r.id] }), nil
+			for i := range recs {
+				if is, ok := p.fates[recs[i].id]; ok && is != NotThere {
+					recs[i].state = is
+				}
+			}
+			return slices.DeleteFunc(recs, func(r record) bool { return p.fates[r.id] == NotThere }), nil
 		}); err != nil {
 			return err
 		}

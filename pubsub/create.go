@@ -178,7 +178,7 @@ func (s *Service) Configure(ctx context.Context, who Entity, node string, values
 	}); err != nil {
 		return err
 	}
-	return s.prune(ctx, string(topic))
+	return s.settle(ctx, string(topic))
 }
 
 // orTopic returns a copy of what is stored of a node, or a first entry for a topic that merely has events.
