@@ -96,7 +96,7 @@ type xmppReport struct {
 	IDs       []string
 	Pages     int
 	Action    string
-	Title     string
+	MaxItems  string `json:"max_items"`
 }
 
 // xmppSession is a client that runs.
