@@ -44,18 +44,22 @@ xmpp.on('error', (error) => {
 xmpp.on('disconnect', () => report('offline'))
 xmpp.streamManagement.on('resumed', () => report('resumed'))
 
-// Presence and messages of the room, which is joined with each new session.
-function room(left) {
-  const join = () => xmpp.send(xml('presence', { to: `${target}/${resource}` },
-    xml('x', 'http://jabber.org/protocol/muc', xml('history', { maxstanzas: '0' })))).catch(console.error)
-  // The library is online before stream management (XEP-0198) is on, and does not count what comes meanwhile.
+// begin calls f when a session has begun. The library is online before stream management (XEP-0198) is on, and does not count
+// what comes meanwhile.
+function begin(f) {
   const sm = 'urn:xmpp:sm:3'
   let managed = false
   xmpp.on('nonza', (element) => {
     if (element.name === 'stream:features') managed = Boolean(element.getChild('sm', sm))
-    if (element.is('enabled', sm)) setImmediate(join)
+    if (element.is('enabled', sm)) setImmediate(f)
   })
-  xmpp.on('online', () => managed || join())
+  xmpp.on('online', () => managed || f())
+}
+
+// room joins with each new session and reports presence and messages.
+function room(left) {
+  begin(() => xmpp.send(xml('presence', { to: `${target}/${resource}` },
+    xml('x', 'http://jabber.org/protocol/muc', xml('history', { maxstanzas: '0' })))).catch(console.error))
   xmpp.on('stanza', (stanza) => {
     if (stanza.is('presence') && stanza.attrs.from?.startsWith(target + '/')) {
       if (stanza.attrs.type === 'error') {
@@ -86,6 +90,6 @@ if (mode === 'room') room(Number(count))
 if (mode === 'login') xmpp.on('online', leave)
 if (mode === 'pubsub') {
   const { pubsub } = await import('./xmpp-client-pubsub.mjs')
-  xmpp.on('online', () => pubsub(xmpp, target, Number(count)).then(leave))
+  begin(() => pubsub(xmpp, target, Number(count)).then(leave))
 }
 xmpp.start().catch((error) => console.error(String(error)))
