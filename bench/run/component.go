@@ -13,7 +13,7 @@ func component(ctx context.Context, b *bench) error {
 	n := b.small / 2
 	kept := b.best(ctx, []string{"prosody", "ejabberd"}, faster, func(t *target) ([]string, error) {
 		return append(append(append([]string(nil), t.xmpp...), t.component...),
-			"-conns", strconv.Itoa(n), "-events", b.events(t, n, 2*32), "-window", "32"), nil
+			"-conns", strconv.Itoa(n), "-events", b.events(t, n, 32), "-window", "32"), nil
 	})
 	for _, s := range b.chosen("prosody", "ejabberd") {
 		if r, ok := kept[s.name]; ok {

@@ -117,19 +117,22 @@ func able(n int, names ...string) []string {
 	return slices.DeleteFunc(names, func(s string) bool { return s == "prosody" && n > prosodyAtMost })
 }
 
-// events returns how many events a run has.
-func (b *bench) events(t *target, sessions, fewest int) string {
+// events returns how many events a run has with so many in flight.
+func (b *bench) events(t *target, sessions, window int) string {
 	volume := b.volume
-	if t.peer != nil {
+	switch {
+	case t.peer != nil:
 		volume /= peersShare
+	case window > 1:
+		volume *= coalesced
 	}
-	return strconv.Itoa(max(fewest, volume/sessions))
+	return strconv.Itoa(max(5, 2*window, volume/sessions))
 }
 
 func (a *assembly) oneInFlight(ctx context.Context, b *bench, n, wire int) {
 	names := able(n, "rawfan", "tidings", "prosody", "ejabberd")
 	kept := b.best(ctx, names, cheaper, func(t *target) ([]string, error) {
-		more := []string{"-conns", strconv.Itoa(n), "-events", b.events(t, n, 5), "-window", "1"}
+		more := []string{"-conns", strconv.Itoa(n), "-events", b.events(t, n, 1), "-window", "1"}
 		if t.name == "rawfan" {
 			return t.flags(append(more, "-size", strconv.Itoa(wire-len("\n")))...), nil
 		}
@@ -159,11 +162,7 @@ func (a *assembly) window(ctx context.Context, b *bench, n int) {
 	names := able(n, "tidings", "prosody", "ejabberd")
 	kept := b.best(ctx, names, faster, func(t *target) ([]string, error) {
 		flags, err := a.use(ctx, b, t, 1)
-		fewest := 2 * 32
-		if t.peer == nil {
-			fewest *= coalesced
-		}
-		return append(flags, "-conns", strconv.Itoa(n), "-events", b.events(t, n, fewest), "-window", "32"), err
+		return append(flags, "-conns", strconv.Itoa(n), "-events", b.events(t, n, 32), "-window", "32"), err
 	})
 	floor := kept["ejabberd"].PerSecond
 	for _, s := range b.chosen(names...) {

@@ -243,16 +243,21 @@ func TestPeersOverXMPP(t *testing.T) {
 		t.Errorf("with 10,000 sessions %v", got)
 	}
 	b := &bench{options: &options{volume: 600_000}}
-	for _, tt := range []struct {
-		t    target
-		want string
-	}{{target{}, "600"}, {target{peer: &xmpppeer.Server{}}, "100"}} {
-		if got := b.events(&tt.t, 1000, 5); got != tt.want {
-			t.Errorf("%s events, want %s", got, tt.want)
-		}
+	tests := []struct {
+		t                target
+		sessions, window int
+		want             string
+	}{
+		{target{}, 1000, 1, "600"},
+		{target{}, 1000, 32, "3000"},
+		{target{}, 1_000_000, 1, "5"},
+		{target{peer: &xmpppeer.Server{}}, 1000, 1, "100"},
+		{target{peer: &xmpppeer.Server{}}, 10000, 32, "64"},
 	}
-	if got := b.events(&target{}, 1_000_000, 5); got != "5" {
-		t.Errorf("%s events, want the fewest", got)
+	for _, tt := range tests {
+		if got := b.events(&tt.t, tt.sessions, tt.window); got != tt.want {
+			t.Errorf("%d sessions, %d in flight: %s events, want %s", tt.sessions, tt.window, got, tt.want)
+		}
 	}
 }
 
