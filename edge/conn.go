@@ -12,9 +12,10 @@ type Conn struct {
 	// Static after Add.
 	edge  *Edge
 	proto *Protocol
-	loop  *loop   // nil for a connection with goroutines
-	gc    *goConn // nil for a connection on a loop
-	done  func()  // releases what the listener counted; may be nil
+	loop  *loop    // nil for a connection with goroutines
+	gc    *goConn  // nil for a connection on a loop
+	tls   *session // on a loop; nil without TLS
+	done  func()   // releases what the listener counted; may be nil
 
 	// Owned by the loop or, without one, by the writing goroutine.
 	fd        int32
@@ -222,6 +223,11 @@ func (c *Conn) turn(a *Attachment) {
 
 // flush writes out, and then what the cursors have.
 func (c *Conn) flush() {
+	if c.tls != nil {
+		if c.tls.flush(); c.blocked || c.closed {
+			return
+		}
+	}
 	if len(c.out) > 0 {
 		n := c.write(c.out)
 		if c.closed {
@@ -232,6 +238,9 @@ func (c *Conn) flush() {
 			return
 		}
 		c.out = nil
+		if c.blocked { // all of it is encrypted, and some waits for room
+			return
+		}
 	}
 	if c.leaving {
 		c.end(c.reason, c.said)

@@ -1,8 +1,9 @@
 // Package edge holds connections that are mostly idle and pushes shared bytes to them. It knows no protocol.
 //
 // A connection comes here after its handshake. From then on it costs a struct of a few hundred bytes: no goroutine, no
-// buffer and no timer of its own. On Linux a few loops, each with an epoll set, own all plain TCP connections; elsewhere,
-// and over TLS, each connection has a reading and a writing goroutine instead, with the same code above it.
+// buffer and no timer of its own. On Linux a few loops, each with an epoll set, own all TCP connections, those with TLS if a
+// [Listener] has accepted them; elsewhere, and for any other, each connection has a reading and a writing goroutine instead,
+// with the same code above it.
 //
 // What a connection writes is a [Cursor] over bytes that many connections share. Cursors over the same bytes form a
 // [Group]; one Wake of the group is one entry in the queue of each loop, however many connections it has. A turn of a

@@ -98,7 +98,7 @@ type server struct {
 var proto = &Protocol{Name: "lines", Keepalive: []byte(".\n")}
 
 func kinds(t *testing.T, o Options, f func(t *testing.T, s *server)) {
-	for _, kind := range []string{"plain", "tls"} {
+	for _, kind := range []string{"plain", "tls", "tls with goroutines"} {
 		t.Run(kind, func(t *testing.T) {
 			e, err := New(o)
 			if err != nil {
@@ -109,8 +109,11 @@ func kinds(t *testing.T, o Options, f func(t *testing.T, s *server)) {
 				t.Fatal(err)
 			}
 			s := &server{t: t, e: e, ln: ln}
-			if kind == "tls" {
+			if kind != "plain" {
 				s.tls, s.conf = certificate(t)
+			}
+			if kind == "tls" {
+				s.ln = LimitListener(ln, 0, nil, nil)
 			}
 			t.Cleanup(func() {
 				ln.Close()

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -38,7 +39,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		addr, limited := l.address(nc)
 		if !limited {
-			return nc, nil
+			return &accepted{Conn: nc, release: func() {}}, nil
 		}
 		l.mu.Lock()
 		ok := l.count[addr] < l.max
@@ -89,6 +90,24 @@ type accepted struct {
 	net.Conn
 	release func()
 	moved   atomic.Bool
+	through atomic.Pointer[through] // where TLS above it reads and writes, once the edge has taken it over
+}
+
+// through is another way to read and write.
+type through struct{ io.ReadWriter }
+
+func (a *accepted) Read(p []byte) (int, error) {
+	if t := a.through.Load(); t != nil {
+		return t.Read(p)
+	}
+	return a.Conn.Read(p)
+}
+
+func (a *accepted) Write(p []byte) (int, error) {
+	if t := a.through.Load(); t != nil {
+		return t.Write(p)
+	}
+	return a.Conn.Write(p)
 }
 
 func (a *accepted) Close() error {

@@ -50,6 +50,7 @@ type loop struct {
 	passes   []*groupPart
 	draining bool
 	buf      []byte
+	records  []byte // what TLS encrypts into
 }
 
 func (e *Edge) startLoops() error {
@@ -73,10 +74,16 @@ func (e *Edge) startLoops() error {
 	return nil
 }
 
-// adopt moves a plain TCP connection to a loop and gives any other its goroutines. The input is used before any other.
+// adopt moves a TCP connection to a loop, with TLS if a Listener has accepted it, and gives any other its goroutines. The input
+// is used before any other.
 func (e *Edge) adopt(c *Conn, nc net.Conn, input []byte) error {
-	if _, isTLS := nc.(*tls.Conn); isTLS {
-		return e.adoptGo(c, nc, input)
+	var secure *session
+	if t, isTLS := nc.(*tls.Conn); isTLS {
+		a := onLoop(t)
+		if a == nil {
+			return e.adoptGo(c, nc, input)
+		}
+		secure, nc = &session{conn: t, of: c}, a
 	}
 	inner := nc
 	if a, ok := nc.(*accepted); ok {
@@ -106,8 +113,15 @@ func (e *Edge) adopt(c *Conn, nc net.Conn, input []byte) error {
 	c.fd = int32(fd)
 	c.loop = e.loops[fd%len(e.loops)]
 	c.loop.post(func() {
+		if secure != nil {
+			nc.(*accepted).through.Store(&through{secure})
+			c.tls = secure
+		}
 		c.loop.add(c)
 		c.input(input)
+		if secure != nil && !c.closed {
+			c.loop.read(c) // TLS may hold what it has read already
+		}
 	})
 	return nil
 }
@@ -252,6 +266,10 @@ func (l *loop) event(ev unix.EpollEvent) {
 }
 
 func (l *loop) read(c *Conn) {
+	if c.tls != nil {
+		c.tls.read(l)
+		return
+	}
 	for range maxReads {
 		n, err := unix.Read(int(c.fd), l.buf)
 		switch {
@@ -279,6 +297,9 @@ func (l *loop) read(c *Conn) {
 func (c *Conn) linger() bool {
 	if c.gc != nil {
 		return c.gc.linger()
+	}
+	if c.tls != nil {
+		c.tls.closeWrite()
 	}
 	if unix.Shutdown(int(c.fd), unix.SHUT_WR) != nil {
 		return false
@@ -414,6 +435,14 @@ func (c *Conn) write(p []byte) int {
 	if c.gc != nil {
 		return c.gc.write(p)
 	}
+	if c.tls != nil {
+		return c.tls.write(p)
+	}
+	return c.writeSocket(p)
+}
+
+// writeSocket is write below TLS.
+func (c *Conn) writeSocket(p []byte) int {
 	// The descriptor does not block, so the scheduler need not be told: RawSyscall saves its bookkeeping, which would
 	// cost a tenth of the write itself.
 	for len(p) > 0 {
@@ -455,6 +484,9 @@ func (c *Conn) closeSocket() {
 	if c.gc != nil {
 		c.gc.close()
 		return
+	}
+	if c.tls != nil && !c.blocked {
+		c.tls.closeWrite()
 	}
 	c.loop.conns[c.fd] = nil
 	c.loop.open--
