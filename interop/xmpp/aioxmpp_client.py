@@ -10,6 +10,7 @@ import os
 import sys
 from datetime import timedelta
 
+from rc import ATTRIBUTES
 from report import report
 
 import aiosasl
@@ -17,9 +18,6 @@ import aioxmpp
 import aioxmpp.sasl
 import aioxmpp.xso as xso
 from aioxmpp.connector import STARTTLSConnector
-
-ATTRIBUTES = ('type ns title new_ns new_title rcid pageid revid old_revid user userid anon bot new minor oldlen newlen timestamp comment '
-              'redirect logid logtype logaction wikiid').split()
 
 
 class RC(xso.XSO):
