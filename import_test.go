@@ -49,7 +49,7 @@ var importTable = []importRow{
 	{"source/...", []string{"", "recentchange", "internal/..."}, "any"},
 	// The folder outlet itself holds what outlets share; it is none of them.
 	{"outlet/outlettest", []string{"", "access", "edge", "hub", "journal"}, "any"},
-	{"outlet/...", []string{"", "hub", "hub/expression", "edge", "irc", "websocket", "recentchange", "xmpp/...", "internal/..."}, "any"},
+	{"outlet/...", []string{"", "hub", "hub/expression", "edge", "irc", "websocket", "recentchange", "xmpp/...", "pubsub", "internal/..."}, "any"},
 	{"xmpp/...", []string{"edge", "xmpp/..."}, "any"},
 	// The page is an outlet in another folder: it reads the hub as they do.
 	{"web", []string{"", "hub", "outlet", "internal/..."}, "github.com/go-json-experiment/json/jsontext"},
