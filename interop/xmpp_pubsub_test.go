@@ -1,0 +1,122 @@
+//go:build interop && linux
+
+package interop_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tidings/interop/xmpppeer"
+)
+
+// pubSubRound is what a client says that goes through the round of mode pubsub.
+type pubSubRound struct {
+	publishes, creates bool // else the service has to answer forbidden
+	pages              int  // of the five items that are there, two on each
+	told               []string
+}
+
+// goRound runs a client through the round at a node with the items item-1 to item-5, has two more published, item-6 and item-7,
+// and reports what the service lets it do.
+func goRound(ctx context.Context, t *testing.T, c *xmppClient, host xmppHost, user, password, target string, publish func(n int)) (r pubSubRound) {
+	t.Helper()
+	_, node, _ := strings.Cut(target, "/")
+	s := c.start(t, host, "pubsub", user, password, target, "2")
+	s.until(ctx, "online")
+	s.until(ctx, "subscribed", "item") // which may come with the last item
+	items := s.until(ctx, "items", "item")
+	slices.Sort(items.IDs)
+	if want := []string{"item-1", "item-2", "item-3", "item-4", "item-5"}; !slices.Equal(items.IDs, want) {
+		t.Errorf("it fetches %q", items.IDs)
+	}
+	r.pages = items.Pages
+	own := ""
+	for {
+		e, err := s.next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch e.Event {
+		case "published":
+			r.publishes = true
+		case "created":
+			r.creates = true
+			if own = e.Node; !strings.HasPrefix(own, node+"-") {
+				t.Errorf("it has created %q", own)
+			}
+		case "refused":
+			if e.Condition != "forbidden" {
+				t.Errorf("it may not %s, because of %q", e.Action, e.Condition)
+			}
+		case "configured":
+			if e.Node != own || e.MaxItems != "7" {
+				t.Errorf("the configuration of %q is %+v", own, e)
+			}
+		case "configuration", "deleted":
+			if e.Node != own {
+				t.Errorf("it is told of %+v", e)
+			}
+			r.told = append(r.told, e.Event)
+		case "item":
+		case "ready":
+			for n := 6; n <= 7; n++ {
+				publish(n)
+				i := s.until(ctx, "item")
+				if i.Node != node || i.ID != fmt.Sprintf("item-%d", n) || i.RC["title"] != fmt.Sprintf("Bed %d", n) || i.RC["type"] != "edit" {
+					t.Errorf("item %d came as %+v", n, i)
+				}
+			}
+			s.ended(ctx)
+			return r
+		default:
+			t.Fatalf("it says %+v", e)
+		}
+	}
+}
+
+// TestXMPPPubSubElsewhere: the clients go through the round of PubSub with the services of Prosody and ejabberd.
+func TestXMPPPubSubElsewhere(t *testing.T) {
+	for name := range xmpppeer.Starters {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			need(t, "slixmpp", debianPython("slixmpp")())
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			defer cancel()
+			s := peer(t, name, xmpppeer.Options{Accounts: map[string]string{"anna": "pa ss", xmpppeer.Owner: "pa ss"}})
+			host := xmppHost{s.C2S, s.WebSocket}
+			for i, c := range xmppClients {
+				t.Run(c.name, func(t *testing.T) {
+					need(t, c.name, c.missing())
+					for _, user := range []string{"anna", xmpppeer.Owner} {
+						target := fmt.Sprintf("%s/garden-%d-%s", xmpppeer.PubSub, i, user)
+						feed := newSpeaker(t, host, "feed", xmpppeer.Owner+"@localhost/feed", "pa ss", target)
+						feed.until(ctx, "created", "online")
+						publish := func(n int) {
+							feed.say(`<entry xmlns="http://www.w3.org/2005/Atom"><title>Bed %d</title><rc xmlns="" type="edit" title="Bed %[1]d"/></entry>`, n)
+							feed.until(ctx, "published")
+						}
+						for n := 1; n <= 5; n++ {
+							publish(n)
+						}
+						got := goRound(ctx, t, c, host, user+"@localhost/reader", "pa ss", target, publish)
+						want := pubSubRound{publishes: user == xmpppeer.Owner, creates: user == xmpppeer.Owner, pages: 1, told: []string{"deleted"}}
+						if name == "ejabberd" { // it lets everybody create nodes, has pages, and tells of configurations
+							want.creates, want.pages, want.told = true, 3, []string{"configuration", "deleted"}
+						}
+						if !want.creates {
+							want.told = nil
+						}
+						if got.publishes != want.publishes || got.creates != want.creates || got.pages != want.pages || !slices.Equal(got.told, want.told) {
+							t.Errorf("%s: the round went %+v, and has to go %+v", user, got, want)
+						}
+						feed.in.Close()
+					}
+				})
+			}
+		})
+	}
+}
