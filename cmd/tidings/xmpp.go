@@ -53,7 +53,7 @@ func (s *server) listenXMPP(ctx context.Context) (err error) {
 		return err
 	}
 	x.server, err = xmppserver.New(xmppserver.Options{
-		Edge: s.edge, Domain: s.cfg.Domain, Users: s.accounts, Anonymous: c.Anonymous, TLS: source.Config(), Compress: c.Zlib,
+		Edge: s.edge, Domain: s.cfg.Domain, Users: s.accounts, Anonymous: c.Anonymous, TLS: source.Config(), Plaintext: c.UnsafePlaintext, Compress: c.Zlib,
 		Features: func() xmppstream.Features {
 			if x.im == nil {
 				return xmppstream.Features{}

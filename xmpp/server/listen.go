@@ -18,7 +18,8 @@ import (
 // TLSMode is how the connections of a listener come to TLS.
 type TLSMode uint8
 
-// The modes. Whatever the mode, a client that is not on loopback needs TLS to log in, and PLAIN is offered over TLS only.
+// The modes. Whatever the mode, a client that is not on loopback needs TLS to log in unless Options.Plaintext says otherwise, and
+// PLAIN is offered over TLS only.
 const (
 	NoTLS     TLSMode = iota
 	StartTLS          // RFC 6120 section 5; clients on loopback may go without
@@ -82,7 +83,7 @@ func (s *Server) receive(nc net.Conn, mode TLSMode) {
 	defer context.AfterFunc(s.ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })()
 
 	c, loopback := remote(nc.RemoteAddr().String())
-	c.NeedsTLS, c.TLS = !loopback, mode == DirectTLS
+	c.NeedsTLS, c.TLS = !loopback && !s.opt.Plaintext, mode == DirectTLS
 	t := &tcp{srv: s, nc: nc, n: s.negotiate(stream.TCP, c)}
 	t.n.offer = mode == StartTLS
 	t.scan.Limits = s.opt.Limits

@@ -32,6 +32,8 @@ type Options struct {
 	Anonymous bool
 	// TLS has the certificate. Without it there is neither StartTLS nor DirectTLS, and peers on loopback only.
 	TLS *tls.Config
+	// Plaintext lets clients log in without TLS that are not on loopback. PLAIN still needs it.
+	Plaintext bool
 	// Compress offers stream compression (XEP-0138) to authenticated clients over TCP. What is compressed needs two
 	// goroutines and some 100 KB a connection.
 	Compress bool

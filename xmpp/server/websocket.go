@@ -61,7 +61,7 @@ func (s *Server) WebSocket(upgrade Upgrader) http.Handler {
 			return
 		}
 		c, loopback := remote(r.RemoteAddr)
-		c.TLS, c.NeedsTLS = r.TLS != nil, !loopback
+		c.TLS, c.NeedsTLS = r.TLS != nil, !loopback && !s.opt.Plaintext
 		ws := &webSocket{srv: s, n: s.negotiate(stream.WebSocket, c)}
 		ws.deadline = s.clock() + int64(s.opt.HandshakeTimeout/time.Second) + 1
 		s.mu.Lock()
