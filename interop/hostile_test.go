@@ -180,9 +180,9 @@ func TestStartsAsIsSaid(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--data", s.dir + "/data", "--http", "off", "--udp", "off", "--irc", "off"}, "is in use by another process"},
-		{[]string{"--data", t.TempDir(), "--http", s.http, "--udp", "off", "--irc", "off"}, "hint: another program has the port"},
-		{[]string{"--data", t.TempDir(), "--http", "off", "--udp", s.udp, "--irc", "off"}, "hint: another program has the port"},
+		{[]string{"--data", s.dir + "/data", "--http", "off", "--udp", "off", "--irc", "off", "--xmpp", "off"}, "is in use by another process"},
+		{[]string{"--data", t.TempDir(), "--http", s.http, "--udp", "off", "--irc", "off", "--xmpp", "off"}, "hint: another program has the port"},
+		{[]string{"--data", t.TempDir(), "--http", "off", "--udp", s.udp, "--irc", "off", "--xmpp", "off"}, "hint: another program has the port"},
 	} {
 		if err := refused(t.Context(), bin, tc.args, tc.want); err != nil {
 			t.Errorf("%s: %v", strings.Join(tc.args, " "), err)
