@@ -204,7 +204,7 @@ func actorOf(p service.Peer) tidings.Actor {
 	if p.Account() == "" {
 		return tidings.Actor{}
 	}
-	return tidings.Actor{Kind: tidings.User, Name: p.Account()}
+	return tidings.Actor{Kind: tidings.User, Name: p.JID().Bare().String()}
 }
 
 // Stanza implements service.Service.
