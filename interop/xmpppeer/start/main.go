@@ -25,7 +25,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 || xmpppeer.Starters[args[0]] == nil {
-		return fmt.Errorf("usage: start prosody|ejabberd [USER=PASSWORD | component:DOMAIN=SECRET]...")
+		return fmt.Errorf("usage: start prosody|ejabberd {USER=PASSWORD | component:DOMAIN=SECRET}")
 	}
 	o := xmpppeer.Options{Accounts: map[string]string{}, Components: map[string]string{}}
 	for _, arg := range args[1:] {
