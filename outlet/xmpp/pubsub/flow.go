@@ -1,0 +1,227 @@
+package pubsub
+
+import (
+	"context"
+	"slices"
+
+	"tidings"
+	"tidings/edge"
+	"tidings/hub"
+	wire "tidings/outlet/xmpp"
+	model "tidings/pubsub"
+	"tidings/xmpp/service"
+)
+
+// flow is what a client is pushed of a subscription: its items behind a position.
+type flow struct {
+	c        *client
+	place    place
+	query    hub.Query
+	form     form
+	begin    service.Mark
+	audience string // of the client when the flow began
+	handle   service.Handle
+	detached bool
+	opened   bool
+	next     *flow        // which has taken its place
+	at       service.Mark // where the last source stood when it ended
+}
+
+// flowKey tells flows apart that may have different bytes.
+type flowKey struct {
+	form            form
+	query, audience string
+}
+
+func (f *flow) Key() any           { return flowKey{f.form, f.query.String(), f.audience} }
+func (f *flow) Mark() service.Mark { return f.begin }
+
+var errChanged = tidings.Errorf(tidings.ErrForbidden, "what may be read has changed")
+
+func (f *flow) Open(after service.Mark) (*edge.Group, service.Source, error) {
+	f.at, f.opened = after, true
+	s := f.c.srv
+	if s.opt.Audience(f.c.who.Actor) != f.audience {
+		return nil, nil, errChanged
+	}
+	g, src, err := wire.Open(s.opt.Hub, s.opt.Edge, hub.Request{Query: f.query, Actor: f.c.who.Actor, Form: f.form}, after, f.form.isGap)
+	if err != nil {
+		return nil, nil, err
+	}
+	return g, source{src, f}, nil
+}
+
+// source notes where it stands when it ends.
+type source struct {
+	service.Source
+	f *flow
+}
+
+func (s source) Next() ([]byte, edge.Status) {
+	p, st := s.Source.Next()
+	if st == edge.Ended {
+		s.f.at = s.Source.Mark()
+	}
+	return p, st
+}
+
+// Ended begins anew where the rights of the reader have changed and the subscription stays: a pattern brings other nodes
+// from then on.
+func (f *flow) Ended(err error) {
+	at := f.at
+	if f.next != nil && f.next.opened {
+		return
+	}
+	f.c.post(func() {
+		c := f.c
+		if n := f.next; n != nil && c.flows[f.place] == n { // it was to go on where this one stood
+			f, f.detached = n, false
+		}
+		if f.detached {
+			return
+		}
+		c.srv.flows.Add(-1)
+		f.detached = true
+		delete(c.flows, f.place)
+		if err != nil && err != error(errChanged) {
+			c.srv.drops.Add(DropFlow, 1, "node", f.place.node, "client", c.full, "err", err)
+			return
+		}
+		c.reconcileFrom(f.place.node, func(*model.Subscription) service.Mark { return at })
+	})
+}
+
+// reconcile makes the client's flows what its subscriptions to a node ask for, or all if node is empty. What is new begins
+// behind after, or now if that is zero. It is called by who runs ops.
+func (c *client) reconcile(node string, after tidings.Position) {
+	if after.IsZero() {
+		after = c.srv.opt.Hub.Head()
+	}
+	c.reconcileFrom(node, func(*model.Subscription) service.Mark { return wire.MarkOf(after) })
+}
+
+func (c *client) reconcileFrom(node string, from func(*model.Subscription) service.Mark) {
+	subs, err := c.srv.opt.Model.Subscriptions(c.who, node)
+	if err != nil {
+		subs = nil
+	}
+	wanted := map[place]bool{}
+	for i := range subs {
+		sub := &subs[i]
+		if !c.wants(sub) {
+			continue
+		}
+		query, _, ok := c.srv.opt.Model.Deliverable(sub)
+		if !ok {
+			continue
+		}
+		p := place{sub.Node, sub.SubID}
+		wanted[p] = true
+		fm := form{service: c.srv.domain.String(), body: sub.Options.IncludeBody, model: c.srv.opt.Model}
+		if several(subs, sub) {
+			fm.subID = sub.SubID
+		}
+		c.push(p, query, fm, func() service.Mark { return from(sub) })
+	}
+	for p, f := range c.flows {
+		if (node == "" || p.node == node) && !wanted[p] {
+			c.detach(f)
+		}
+	}
+}
+
+// several reports whether the subscriber has another subscription to the node: then notifications say which they are of.
+func several(subs []model.Subscription, sub *model.Subscription) bool {
+	return slices.ContainsFunc(subs, func(o model.Subscription) bool {
+		return o.Node == sub.Node && o.JID == sub.JID && o.SubID != sub.SubID && o.State == model.Subscribed
+	})
+}
+
+// wants reports whether notifications of the subscription go to this client.
+func (c *client) wants(sub *model.Subscription) bool {
+	if sub.JID != c.who.JID && !(sub.JID == c.bare && c.available) {
+		return false
+	}
+	return sub.Options.ShowValues == nil || c.available && slices.Contains(sub.Options.ShowValues, c.show)
+}
+
+// push attaches a flow, or puts it in the place of the one that is there.
+func (c *client) push(p place, query hub.Query, fm form, from func() service.Mark) {
+	f := &flow{c: c, place: p, query: query, form: fm, audience: c.srv.opt.Audience(c.who.Actor)}
+	old := c.flows[p]
+	if old != nil && old.form == fm && old.query.String() == query.String() {
+		return
+	}
+	c.flows[p] = f
+	if old == nil {
+		f.begin = from()
+		c.srv.flows.Add(1)
+		f.handle = c.peer.Attach(f)
+		return
+	}
+	old.detached, old.next = true, f
+	f.handle = old.handle
+	old.handle.Swap(func(at service.Mark) service.Flow {
+		f.begin = at
+		return f
+	})
+}
+
+func (c *client) detach(f *flow) {
+	f.detached = true
+	delete(c.flows, f.place)
+	c.srv.flows.Add(-1)
+	f.handle.Detach()
+}
+
+// arrive begins the flows of a client that has become available, and sends it the last items of the nodes that want that
+// (XEP-0060 section 12.7).
+func (c *client) arrive() {
+	head := c.srv.opt.Hub.Head()
+	c.reconcile("", head)
+	subs, err := c.srv.opt.Model.Subscriptions(c.who, "")
+	if err != nil {
+		return
+	}
+	var nodes []model.Subscription
+	for _, sub := range subs {
+		if sub.Topic == "" || c.flows[place{sub.Node, sub.SubID}] == nil {
+			continue
+		}
+		if conf := c.srv.opt.Model.Lookup(sub.Topic); conf != nil && conf.SendLast == model.SendOnSubAndPresence {
+			nodes = append(nodes, sub)
+		}
+	}
+	if len(nodes) == 0 {
+		return
+	}
+	c.peer.Task(func(ctx context.Context) func() {
+		ctx, cancel := context.WithTimeout(ctx, requestTime)
+		defer cancel()
+		var b []byte
+		for i := range nodes {
+			b = append(b, c.last(ctx, &nodes[i], head, several(subs, &nodes[i]))...)
+		}
+		if len(b) == 0 {
+			return nil
+		}
+		return func() {
+			if !c.gone {
+				c.send(b)
+			}
+		}
+	})
+}
+
+// last returns the message with the last item of a node, if it is not behind a position: then the flow brings it.
+func (c *client) last(ctx context.Context, sub *model.Subscription, upTo tidings.Position, several bool) []byte {
+	it, err := c.srv.opt.Model.Last(ctx, c.who, sub.Node)
+	if err != nil || it.Position.Offset > upTo.Offset {
+		return nil
+	}
+	fm := form{service: c.srv.domain.String(), body: sub.Options.IncludeBody, model: c.srv.opt.Model}
+	if several {
+		fm.subID = sub.SubID
+	}
+	return fm.message(c.full, it)
+}
