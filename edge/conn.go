@@ -9,25 +9,28 @@ import (
 // Conn is one connection that the edge owns. Its exported methods may be called from any goroutine; they take effect in
 // the order of the calls, on the goroutine that owns the connection.
 type Conn struct {
-	// Static after Add.
-	edge  *Edge
-	proto *Protocol
-	loop  *loop    // nil for a connection with goroutines
-	gc    *goConn  // nil for a connection on a loop
-	tls   *session // on a loop; nil without TLS
-	done  func()   // releases what the listener counted; may be nil
-
-	// Owned by the loop or, without one, by the writing goroutine.
+	// What a turn looks at comes first, and together with the usual attachment: a pass over ten thousand connections waits for
+	// memory more than for anything else. loop, gc, tls and edge are static after Add; the rest is owned by the loop or, without
+	// one, by the writing goroutine.
+	loop      *loop    // nil for a connection with goroutines
+	gc        *goConn  // nil for a connection on a loop
+	tls       *session // on a loop; nil without TLS
+	edge      *Edge
+	lastWrite int64 // seconds on the loop's clock of the last write that took bytes, or of the wait's beginning; while lingering: when that ends
 	fd        int32
 	closed    bool
-	blocked   bool // the socket took less than it was given
-	draining  bool // goodbye as soon as all is written
-	leaving   bool // goodbye has been queued: close when out is empty
-	said      bool // with a goodbye
+	blocked   bool        // the socket took less than it was given
+	draining  bool        // goodbye as soon as all is written
+	leaving   bool        // goodbye has been queued: close when out is empty
+	said      bool        // with a goodbye
+	lingering bool        // closed, but for the socket
+	taken     atomic.Bool // first is in use, or was
+	first     Attachment
+
+	proto     *Protocol
+	done      func() // releases what the listener counted; may be nil
 	reason    string
 	out       []byte // bytes to write before any cursor's
-	lastWrite int64  // seconds on the loop's clock of the last write that took bytes, or of the wait's beginning; while lingering: when that ends
-	lingering bool   // closed, but for the socket
 	discarded int32  // bytes that came while lingering
 	atts      []*Attachment
 	one       [1]*Attachment // backs atts for the usual case
@@ -46,7 +49,11 @@ type Attachment struct {
 
 // Attach gives the connection a cursor, which the group's Wake makes it look at. What the cursor holds is written at once.
 func (c *Conn) Attach(g *Group, cur Cursor) *Attachment {
-	a := &Attachment{conn: c, cur: cur, group: g, index: -1}
+	a := &c.first
+	if c.taken.Swap(true) {
+		a = new(Attachment)
+	}
+	a.conn, a.cur, a.group, a.index = c, cur, g, -1
 	c.do(func() {
 		if c.closed {
 			a.detached = true
