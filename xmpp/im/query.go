@@ -11,6 +11,7 @@ import (
 	"tidings/xmpp/delay"
 	"tidings/xmpp/disco"
 	"tidings/xmpp/jid"
+	"tidings/xmpp/mam"
 	"tidings/xmpp/stanza"
 	"tidings/xmpp/stream"
 	"tidings/xmpp/xmlstream"
@@ -40,6 +41,8 @@ var (
 		{nsCarbons, "disable"}:        carbons(false),
 		{disco.NSInfo, "query"}:       get(ownInfo),
 		{disco.NSItems, "query"}:      get(noItems),
+		{mam.NS, "query"}:             archive,
+		{mam.NS, "prefs"}:             archivePrefs,
 		{nsPing, "ping"}:              get(pong),
 		{nsLast, "query"}:             get(ownLast),
 		{nsTime, "time"}:              get(clock),
@@ -182,8 +185,23 @@ func ownInfo(s *Service, x *session, st *stanza.Stanza) {
 		typ = "anonymous"
 	}
 	i := disco.Info{Identities: []disco.Identity{{Category: "account", Type: typ}},
-		Features: []string{disco.NSInfo, disco.NSItems, nsPrivate, nsRoster, nsBlocking, nsCarbons, nsPing, nsVCard}}
+		Features: []string{disco.NSInfo, disco.NSItems, nsPrivate, nsRoster, nsBlocking, nsCarbons, nsPing, nsVCard, mam.NS}}
 	result(x, st, i.Append(nil))
+}
+
+// archive answers queries to the account's own archive, in which nothing is kept (XEP-0313 section 4). There is one because
+// clients ask it before they ask that of a room, and Dino 0.4 crashes where only the room has one.
+func archive(_ *Service, x *session, st *stanza.Stanza) {
+	if st.Type == stanza.TypeGet {
+		result(x, st, mam.AppendFields(nil))
+		return
+	}
+	result(x, st, mam.Fin{Complete: true}.Append(nil))
+}
+
+// archivePrefs says that the archive keeps nothing, whatever a client would have it keep (XEP-0441).
+func archivePrefs(_ *Service, x *session, st *stanza.Stanza) {
+	result(x, st, mam.Prefs{Default: "never"}.Append(nil))
 }
 
 func noItems(_ *Service, x *session, st *stanza.Stanza) {

@@ -123,6 +123,9 @@ func (n *Negotiation) Start(ctx context.Context, mechanism string, initial []byt
 		n.exchange = &plainExchange{accounts: s.Accounts, addr: c.Addr}
 	case mechanism == Plain && s.Accounts != nil:
 		err = fail(EncryptionRequired, "PLAIN needs TLS")
+	case mechanism == Anonymous && s.AllowAnonymous && n.failures > 0:
+		// Some clients try every mechanism in turn, and their user would not learn that the password was wrong.
+		err = fail(NotAuthorized, "another mechanism has failed on this stream")
 	case mechanism == Anonymous && s.AllowAnonymous:
 		n.exchange = anonymousExchange{}
 	default:

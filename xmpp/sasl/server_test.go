@@ -414,3 +414,18 @@ func TestUnknownUserLooksLikeAWrongPassword(t *testing.T) {
 		}
 	}
 }
+
+// A client that tries every mechanism in turn is not let in as nobody once a password was wrong.
+func TestAnonymousAfterFailure(t *testing.T) {
+	s := &Server{Domain: "localhost", AllowAnonymous: true}
+	n := s.Negotiate(Conn{})
+	if _, _, err := n.Start(t.Context(), "SCRAM-SHA-1", []byte("x")); err == nil {
+		t.Fatal("a mechanism without accounts was accepted")
+	}
+	if _, done, err := n.Start(t.Context(), Anonymous, nil); done || ConditionOf(err) != NotAuthorized {
+		t.Errorf("%v, %v", done, err)
+	}
+	if _, done, err := s.Negotiate(Conn{}).Start(t.Context(), Anonymous, nil); !done || err != nil {
+		t.Errorf("%v, %v", done, err)
+	}
+}
