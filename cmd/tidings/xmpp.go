@@ -17,7 +17,9 @@ import (
 	"tidings/internal/certificate"
 	"tidings/internal/drops"
 	"tidings/outlet"
+	outletpubsub "tidings/outlet/xmpp/pubsub"
 	"tidings/outlet/xmpp/room"
+	"tidings/pubsub"
 	"tidings/recentchange"
 	"tidings/websocket"
 	"tidings/xmpp/disco"
@@ -32,22 +34,40 @@ type xmppParts struct {
 	server *xmppserver.Server
 	im     *im.Service
 	rooms  *room.Server
+	nodes  *pubsub.Service
+	pubsub *outletpubsub.Server
 
 	starttls, direct *edge.Listener // nil for off
+}
+
+// pubsubDomain returns the domain of nodes, such as pubsub.localhost.
+func (s *server) pubsubDomain() string { return "pubsub." + s.cfg.Domain }
+
+// openNodes opens the nodes, whose rules hold in every protocol: also where this process serves no XMPP.
+func (s *server) openNodes(ctx context.Context) (*pubsub.Service, error) {
+	bucket, err := s.journal.Bucket(ctx, "nodes")
+	if err != nil {
+		return nil, err
+	}
+	return pubsub.Open(ctx, pubsub.Options{Store: bucket, Log: s.journal, Hub: s.hub, Policy: s.policy, Domain: s.cfg.Domain, Logger: s.log})
 }
 
 // listenXMPP starts the XMPP server.
 func (s *server) listenXMPP(ctx context.Context) (err error) {
 	c := s.cfg.XMPP
-	if c.Addr == config.Off && c.DirectTLS == config.Off && !(c.WebSocket && s.cfg.HTTP.Addr != config.Off) {
-		return nil
+	nodes, err := s.openNodes(ctx)
+	if err != nil {
+		return err
 	}
-	x := &xmppParts{}
+	if c.Addr == config.Off && c.DirectTLS == config.Off && !(c.WebSocket && s.cfg.HTTP.Addr != config.Off) {
+		return nil // the nodes end with the journal
+	}
+	x := &xmppParts{nodes: nodes}
 	var source *certificate.Source
 	if c.TLSCert != "" {
 		source, err = certificate.Open(c.TLSCert, c.TLSKey, s.log)
 	} else {
-		source, err = certificate.OpenSelfSigned(s.cfg.Data, []string{s.cfg.Domain, s.cfg.RoomsDomain()}, s.log)
+		source, err = certificate.OpenSelfSigned(s.cfg.Data, []string{s.cfg.Domain, s.cfg.RoomsDomain(), s.pubsubDomain()}, s.log)
 	}
 	if err != nil {
 		return err
@@ -160,16 +180,28 @@ func (s *server) openXMPPServices(ctx context.Context, x *xmppParts) error {
 	if err := x.server.Handle(s.cfg.RoomsDomain(), x.rooms); err != nil {
 		return err
 	}
+	x.pubsub, err = outletpubsub.New(outletpubsub.Options{
+		Model: x.nodes, Hub: s.hub, Edge: s.edge, May: s.policy.May, Audience: s.policy.Audience, Topics: s.topicsOf,
+		Domain: s.pubsubDomain(), Version: "tidings-" + versionText(), Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := x.server.Handle(s.pubsubDomain(), x.pubsub); err != nil {
+		return err
+	}
 	bucket, err := s.journal.Bucket(ctx, "im")
 	if err != nil {
 		return err
 	}
 	x.im, err = im.Open(ctx, im.Options{Server: x.server, Store: bucket, Users: s.accounts, Version: versionText(), Log: s.log,
-		Services: func() []disco.Item { return []disco.Item{{JID: x.rooms.Domain(), Name: "Rooms"}} }})
+		Services: func() []disco.Item {
+			return []disco.Item{{JID: x.rooms.Domain(), Name: "Rooms"}, {JID: x.pubsub.Domain(), Name: "Nodes"}}
+		}})
 	if err != nil {
 		return err
 	}
-	x.server.HandleAccounts(x.im)
+	x.server.HandleAccounts(x.pubsub.Follow(x.im))
 	return nil
 }
 
@@ -225,11 +257,21 @@ func (s *server) drainXMPP(ctx context.Context) {
 		s.log.Warn("visitors of rooms were not told that the server stops", "err", err)
 	}
 	s.xmpp.server.Close()
+	s.xmpp.closePubSub()
+}
+
+// closePubSub ends what the nodes do by themselves. Their rules go on to hold.
+func (x *xmppParts) closePubSub() {
+	if x.pubsub != nil {
+		x.pubsub.Close()
+	}
+	x.nodes.Close()
 }
 
 func (x *xmppParts) close() {
 	x.stopListening()
 	x.server.Close()
+	x.closePubSub()
 	if x.im != nil {
 		x.im.Close()
 	}
@@ -250,6 +292,19 @@ type xmppStatus struct {
 	Refused      uint64            `json:"refused"`
 	Closed       map[string]uint64 `json:"closed"`
 	Rooms        roomsStatus       `json:"rooms"`
+	PubSub       pubsubStatus      `json:"pubsub"`
+}
+
+type pubsubStatus struct {
+	Nodes         int               `json:"nodes"`
+	Subscriptions int               `json:"subscriptions"`
+	Sessions      int               `json:"sessions"`
+	Flows         int64             `json:"flows"`
+	Requests      uint64            `json:"requests"`
+	Published     uint64            `json:"published"`
+	Notices       uint64            `json:"notices"`
+	Malformed     uint64            `json:"malformed"`
+	Dropped       map[string]uint64 `json:"dropped"`
 }
 
 type roomsStatus struct {
@@ -270,6 +325,8 @@ func (s *server) xmppReport() *xmppStatus {
 	r := &xmppStatus{Handshakes: st.Handshakes, Sessions: st.Sessions, WebSocket: st.WebSocket, TLS: st.TLS, Waiting: st.Waiting, Flows: st.Flows,
 		StanzasIn: st.StanzasIn, StanzasOut: st.StanzasOut, Bounced: st.Bounced, Resumed: st.Resumed, ResumeFailed: st.ResumeFailed, Closed: st.Closed,
 		Rooms: roomsStatus{rooms.Rooms, rooms.Visitors, rooms.Occupants, rooms.Joins, rooms.Pages, rooms.Dropped}}
+	nodes, ps := s.xmpp.nodes.Stats(), s.xmpp.pubsub.Stats()
+	r.PubSub = pubsubStatus{nodes.Nodes, nodes.Subscriptions, ps.Clients, ps.Flows, ps.Requests, ps.Published, ps.Notices, nodes.Malformed, ps.Dropped}
 	for _, l := range []*edge.Listener{s.xmpp.starttls, s.xmpp.direct} {
 		if l != nil {
 			r.Refused += l.Refused()
@@ -307,5 +364,12 @@ func init() {
 			func(r *xmppStatus, add func(float64, ...string)) { byLabel(r.Closed, reason, add) }),
 		xmppFigure("rooms_dropped_total", "What the rooms dropped, by reason.", prometheus.CounterValue, []string{"reason"},
 			func(r *xmppStatus, add func(float64, ...string)) { byLabel(r.Rooms.Dropped, reason, add) }),
+		gauge("pubsub_nodes", "PubSub nodes that were created or configured.", func(r *xmppStatus) float64 { return float64(r.PubSub.Nodes) }),
+		gauge("pubsub_subscriptions", "Subscriptions to PubSub nodes.", func(r *xmppStatus) float64 { return float64(r.PubSub.Subscriptions) }),
+		gauge("pubsub_flows", "Subscriptions to PubSub nodes that are pushed to sessions.", func(r *xmppStatus) float64 { return float64(r.PubSub.Flows) }),
+		counter("pubsub_requests_total", "Requests to the PubSub service.", func(r *xmppStatus) float64 { return float64(r.PubSub.Requests) }),
+		counter("pubsub_published_total", "Items published over XMPP.", func(r *xmppStatus) float64 { return float64(r.PubSub.Published) }),
+		xmppFigure("pubsub_dropped_total", "What the PubSub service dropped, by reason.", prometheus.CounterValue, []string{"reason"},
+			func(r *xmppStatus, add func(float64, ...string)) { byLabel(r.PubSub.Dropped, reason, add) }),
 	)
 }
