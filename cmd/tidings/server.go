@@ -29,6 +29,7 @@ import (
 	"tidings/outlet/socketio/v09"
 	"tidings/outlet/socketio/v4"
 	"tidings/outlet/sse"
+	"tidings/pubsub"
 	"tidings/source/demo"
 	sourcehttp "tidings/source/http"
 	"tidings/source/mediawiki"
@@ -65,6 +66,7 @@ type server struct {
 	irc         *irc.Server
 	ircListener *edge.Listener
 	xmpp        *xmppParts // nil without XMPP
+	nodes       *pubsub.Service
 
 	stopSources context.CancelFunc
 	sources     sync.WaitGroup
@@ -116,6 +118,10 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 	})
 	undo = append(undo, s.hub.Close)
 	s.policy.OnChange(s.hub.Recheck)
+	if s.nodes, err = s.openNodes(ctx); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { s.nodes.Close() })
 	s.edge, err = edge.New(edge.Options{Keepalive: time.Duration(cfg.HTTP.Keepalive), WriteTimeout: time.Duration(cfg.HTTP.WriteTimeout)})
 	if err != nil {
 		return nil, err
@@ -340,6 +346,7 @@ func (s *server) close() error {
 	if s.xmpp != nil {
 		s.xmpp.im.Close()
 	}
+	s.nodes.Close()
 	s.web.Close()
 	s.hub.Close()
 	errs = append(errs, s.accounts.Close(), s.policy.Close(), s.journal.Close())

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -210,6 +211,10 @@ func TestSources(t *testing.T) {
 	r := s.report()
 	if len(r.Poll) != 1 || len(r.EventStreams) != 1 || len(r.Redis) != 1 {
 		t.Fatalf("%+v", r)
+	}
+	// A source counts when the journal has answered, which may be after the event could be read.
+	for deadline := time.Now().Add(time.Minute); r.EventStreams[0].Appended < 2 && time.Now().Before(deadline); r = s.report() {
+		runtime.Gosched()
 	}
 	if p := r.Poll[0]; p.Appended != 2 || p.Wiki != "xwiki" || p.Source != "mediawiki-poll:"+strings.TrimPrefix(apiServer.URL, "http://")+"/w/api.php" {
 		t.Errorf("%+v", p)

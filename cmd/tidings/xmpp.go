@@ -55,14 +55,10 @@ func (s *server) openNodes(ctx context.Context) (*pubsub.Service, error) {
 // listenXMPP starts the XMPP server.
 func (s *server) listenXMPP(ctx context.Context) (err error) {
 	c := s.cfg.XMPP
-	nodes, err := s.openNodes(ctx)
-	if err != nil {
-		return err
-	}
 	if c.Addr == config.Off && c.DirectTLS == config.Off && !(c.WebSocket && s.cfg.HTTP.Addr != config.Off) {
-		return nil // the nodes end with the journal
+		return nil
 	}
-	x := &xmppParts{nodes: nodes}
+	x := &xmppParts{nodes: s.nodes}
 	var source *certificate.Source
 	if c.TLSCert != "" {
 		source, err = certificate.Open(c.TLSCert, c.TLSKey, s.log)
@@ -260,12 +256,10 @@ func (s *server) drainXMPP(ctx context.Context) {
 	s.xmpp.closePubSub()
 }
 
-// closePubSub ends what the nodes do by themselves. Their rules go on to hold.
 func (x *xmppParts) closePubSub() {
 	if x.pubsub != nil {
 		x.pubsub.Close()
 	}
-	x.nodes.Close()
 }
 
 func (x *xmppParts) close() {
