@@ -208,15 +208,16 @@ func (s *Server) add(nc net.Conn) {
 	x.proto.Closed = x.gone
 	x.begun = s.clock.Load()
 	x.heard.Store(x.begun)
+	s.count(1) // before it can be served
 	c, err := s.opt.Edge.Add(nc, nil, &x.proto)
 	if err != nil {
+		s.count(-1)
 		s.drops.Add(DropEnded, 1, "err", err)
 		nc.Close()
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.clients++
 	x.conn.Store(c)
 	if x.closed { // before we got here
 		s.clients--
@@ -227,6 +228,12 @@ func (s *Server) add(nc net.Conn) {
 	x.index = len(s.wheel[x.slot])
 	s.wheel[x.slot] = append(s.wheel[x.slot], x)
 	x.listed = true
+}
+
+func (s *Server) count(n int) {
+	s.mu.Lock()
+	s.clients += n
+	s.mu.Unlock()
 }
 
 // remove takes a session out of the wheel.
