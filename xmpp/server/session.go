@@ -93,6 +93,10 @@ func (x *Session) Send(b []byte) {
 	}
 }
 
+// doomed is how many times its limit a session keeps in the moment in which it is being ended because of that, so that what
+// comes in that moment goes back to its sender too.
+const doomed = 8
+
 // enqueue leaves something to the owner. While the session waits for resumption it is kept, up to a bound.
 func (x *Session) enqueue(o op) {
 	x.mu.Lock()
@@ -101,7 +105,7 @@ func (x *Session) enqueue(o op) {
 		n = opCost
 	}
 	over := x.inboxed+n > x.limit() && x.inboxed > 0
-	if x.state == ended || over && x.leaving != nil && x.inboxed > 2*x.limit() { // it is being ended because of that
+	if x.state == ended || over && x.leaving != nil && x.inboxed > doomed*x.limit() { // it is being ended because of that
 		x.mu.Unlock()
 		x.srv.dropped.Add(1)
 		return
