@@ -5,6 +5,8 @@ package interop_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -78,6 +80,79 @@ func goRound(ctx context.Context, t *testing.T, c *xmppClient, host xmppHost, us
 	}
 }
 
+// pubSubRounds has a client go through the round at a node that is not its own, as anna, and at one that is, as the owner. The
+// names of nodes begin with a text. The way in which the service publishes items besides, if it has one, is taken in turns.
+func pubSubRounds(ctx context.Context, t *testing.T, c *xmppClient, host xmppHost, service, begin string, besides func(node string, n int, entry string), want func(user string) pubSubRound) {
+	t.Helper()
+	for _, user := range []string{"anna", xmpppeer.Owner} {
+		node := begin + user
+		feed := newSpeaker(t, host, "feed", xmpppeer.Owner+"@localhost/feed", xmppPassword, service+"/"+node)
+		feed.until(ctx, "created", "online")
+		publish := func(n int) {
+			entry := fmt.Sprintf(`<entry xmlns="http://www.w3.org/2005/Atom"><title>Bed %d</title><rc xmlns="" type="edit" title="Bed %[1]d"/></entry>`, n)
+			if besides != nil && n%2 == 0 {
+				besides(node, n, entry)
+				return
+			}
+			feed.say("item-%d %s", n, entry)
+			feed.until(ctx, "published")
+		}
+		for n := 1; n <= 5; n++ {
+			publish(n)
+		}
+		got, want := goRound(ctx, t, c, host, user+"@localhost/reader", xmppPassword, service+"/"+node, publish), want(user)
+		if got.publishes != want.publishes || got.creates != want.creates || got.pages != want.pages || !slices.Equal(got.told, want.told) {
+			t.Errorf("%s: the round went %+v, and has to go %+v", user, got, want)
+		}
+		feed.in.Close()
+	}
+}
+
+// tidingsRound is how the round goes with Tidings, whatever is between.
+func tidingsRound(user string) pubSubRound {
+	return pubSubRound{publishes: user == xmpppeer.Owner, creates: true, pages: 3, told: []string{"configuration", "deleted"}}
+}
+
+// publishOver returns what publishes an entry over HTTP as item-n of a node.
+func (s *server) publishOver(ctx context.Context, t *testing.T) func(node string, n int, entry string) {
+	token := s.token("publish:/**")
+	return func(node string, n int, entry string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/topics"+node, strings.NewReader(entry))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("Content-Type", "application/atom+xml;type=entry")
+		req.Header.Set("Item-ID", fmt.Sprintf("item-%d", n))
+		resp, err := visitor.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if answer, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusCreated {
+			t.Fatalf("publishing over HTTP: %s: %s", resp.Status, answer)
+		}
+	}
+}
+
+// TestXMPPPubSub: programs of others subscribe to nodes and get items, which come over XMPP and over HTTP; fetch them in
+// pages, publish where they may and nowhere else, and have nodes of their own.
+func TestXMPPPubSub(t *testing.T) {
+	t.Parallel()
+	need(t, "slixmpp", debianPython("slixmpp")())
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	s := newServer(t, "")
+	s.accounts(t, "anna", xmpppeer.Owner)
+	for i, c := range xmppClients {
+		t.Run(c.name, func(t *testing.T) {
+			need(t, c.name, c.missing())
+			pubSubRounds(ctx, t, c, s.host(), "pubsub.localhost", fmt.Sprintf("/garden/%d-", i), s.publishOver(ctx, t), tidingsRound)
+		})
+	}
+}
+
 // TestXMPPPubSubElsewhere: the clients go through the round of PubSub with the services of Prosody and ejabberd.
 func TestXMPPPubSubElsewhere(t *testing.T) {
 	for name := range xmpppeer.Starters {
@@ -86,35 +161,20 @@ func TestXMPPPubSubElsewhere(t *testing.T) {
 			need(t, "slixmpp", debianPython("slixmpp")())
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 			defer cancel()
-			s := peer(t, name, xmpppeer.Options{Accounts: map[string]string{"anna": "pa ss", xmpppeer.Owner: "pa ss"}})
-			host := xmppHost{s.C2S, s.WebSocket}
+			s := peer(t, name, xmpppeer.Options{Accounts: map[string]string{"anna": xmppPassword, xmpppeer.Owner: xmppPassword}})
+			want := func(user string) pubSubRound {
+				if name == "ejabberd" { // it lets everybody create nodes, has pages, and tells of configurations
+					return tidingsRound(user)
+				}
+				if user != xmpppeer.Owner {
+					return pubSubRound{pages: 1}
+				}
+				return pubSubRound{publishes: true, creates: true, pages: 1, told: []string{"deleted"}}
+			}
 			for i, c := range xmppClients {
 				t.Run(c.name, func(t *testing.T) {
 					need(t, c.name, c.missing())
-					for _, user := range []string{"anna", xmpppeer.Owner} {
-						target := fmt.Sprintf("%s/garden-%d-%s", xmpppeer.PubSub, i, user)
-						feed := newSpeaker(t, host, "feed", xmpppeer.Owner+"@localhost/feed", "pa ss", target)
-						feed.until(ctx, "created", "online")
-						publish := func(n int) {
-							feed.say(`<entry xmlns="http://www.w3.org/2005/Atom"><title>Bed %d</title><rc xmlns="" type="edit" title="Bed %[1]d"/></entry>`, n)
-							feed.until(ctx, "published")
-						}
-						for n := 1; n <= 5; n++ {
-							publish(n)
-						}
-						got := goRound(ctx, t, c, host, user+"@localhost/reader", "pa ss", target, publish)
-						want := pubSubRound{publishes: user == xmpppeer.Owner, creates: user == xmpppeer.Owner, pages: 1, told: []string{"deleted"}}
-						if name == "ejabberd" { // it lets everybody create nodes, has pages, and tells of configurations
-							want.creates, want.pages, want.told = true, 3, []string{"configuration", "deleted"}
-						}
-						if !want.creates {
-							want.told = nil
-						}
-						if got.publishes != want.publishes || got.creates != want.creates || got.pages != want.pages || !slices.Equal(got.told, want.told) {
-							t.Errorf("%s: the round went %+v, and has to go %+v", user, got, want)
-						}
-						feed.in.Close()
-					}
+					pubSubRounds(ctx, t, c, xmppHost{s.C2S, s.WebSocket}, xmpppeer.PubSub, fmt.Sprintf("garden-%d-", i), nil, want)
 				})
 			}
 		})

@@ -9,7 +9,7 @@
     slixmpp_client.py bookmark HOST PORT JID PASSWORD ROOM
 
 The last three are not tried but help to try. They say each line of standard input, which is an element, in the room, with its
-text as the body if it is not <rc/>, or publish it at the node, which feed creates; bookmark makes other clients of the account
+text as the body if it is not <rc/>, or publish it at the node, which feed creates, as the item whose id stands before it; bookmark makes other clients of the account
 join the room by themselves (XEP-0048 in XEP-0049).
 """
 import asyncio
@@ -181,11 +181,10 @@ async def feed(client, target):
         if e.condition != 'conflict':
             raise
     report('created', node=node)
-    n = 0
     async for line in lines():
-        n += 1
-        await client['xep_0060'].publish(service, node, id=f'item-{n}', payload=ET.fromstring(line))
-        report('published', id=f'item-{n}')
+        id, _, entry = line.partition(' ')
+        await client['xep_0060'].publish(service, node, id=id, payload=ET.fromstring(entry))
+        report('published', id=id)
 
 
 async def lines():
