@@ -31,16 +31,24 @@ func (c *changes) send(t *testing.T, n int) {
 	t.Helper()
 	for range n {
 		c.sent++
-		i := c.sent
-		d := fmt.Sprintf(`{"id":%d,"type":"edit","namespace":0,"title":"Bed %d","comment":"%s","timestamp":%d,`+
-			`"user":"Gardener","bot":%v,"minor":false,"patrolled":true,"length":{"old":%d,"new":%d},`+
-			`"revision":{"old":%d,"new":%d},"server_url":"http://garden.example.org","server_name":"garden.example.org",`+
-			`"server_script_path":"/w","wiki":"gardenwiki"}`,
-			i, i%500, strings.Repeat("weeding ", i%70), 1700000000+i/10, i%7 == 0, i%999, i%998, i, i+1)
-		if _, err := c.conn.Write([]byte(d)); err != nil {
-			t.Fatalf("sending change %d: %v", i, err)
+		if err := c.again(); err != nil {
+			t.Fatal(err)
 		}
 	}
+}
+
+// again sends the last change once more.
+func (c *changes) again() error {
+	i := c.sent
+	d := fmt.Sprintf(`{"id":%d,"type":"edit","namespace":0,"title":"Bed %d","comment":"%s","timestamp":%d,`+
+		`"user":"Gardener","bot":%v,"minor":false,"patrolled":true,"length":{"old":%d,"new":%d},`+
+		`"revision":{"old":%d,"new":%d},"server_url":"http://garden.example.org","server_name":"garden.example.org",`+
+		`"server_script_path":"/w","wiki":"gardenwiki"}`,
+		i, i%500, strings.Repeat("weeding ", i%70), 1700000000+i/10, i%7 == 0, i%999, i%998, i, i+1)
+	if _, err := c.conn.Write([]byte(d)); err != nil {
+		return fmt.Errorf("sending change %d: %w", i, err)
+	}
+	return nil
 }
 
 // number returns the rcid of a change as EventStreams serves it.
