@@ -158,6 +158,7 @@ func TestEnvironment(t *testing.T) {
 		"[]config.Poll":         `[{api_url = "https://w.example/api.php", interval = "1m", overlap = "2m", late = "3m"}]`,
 		"[]config.EventStreams": `[{url = "https://w.example/v2/stream/recentchange", silence = "3m"}]`,
 		"[]config.Room":         `[{name = "env", topics = ["/env"], title = "Env"}]`,
+		"[]config.Component":    `[{addr = "127.0.0.1:5347", domain = "pubsub.example.org", serves = "pubsub", secret = "s", host = "example.org"}]`,
 		"[]config.Redis":        `[{url = "redis://r.example", patterns = ["a", "b"]}]`,
 	}
 	c := Defaults()

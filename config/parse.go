@@ -35,6 +35,7 @@ func Parse(name string, data []byte, environ []string) (Config, error) {
 		return Config{}, err
 	}
 	c.fillSources()
+	c.fillComponents()
 	return c, nil
 }
 
@@ -301,6 +302,7 @@ func nearKey(key toml.Key) string {
 	tags(toml.Key{"poll"}, reflect.TypeFor[Poll]())
 	tags(toml.Key{"eventstreams"}, reflect.TypeFor[EventStreams]())
 	tags(toml.Key{"redis"}, reflect.TypeFor[Redis]())
+	tags(toml.Key{"component"}, reflect.TypeFor[Component]())
 	tags(toml.Key{"xmpp", "rooms"}, reflect.TypeFor[Room]())
 	if len(key) == 3 && key[0] == "wikis" {
 		tags(key[:2], reflect.TypeFor[recentchange.Wiki]())

@@ -119,7 +119,7 @@ func (v *checker) remote(section, name, s, token, example string) {
 	}
 }
 
-// withoutSecrets returns the sources with tokens and passwords replaced by xxxxx.
+// withoutSecrets returns the configuration with tokens, passwords and secrets replaced by xxxxx.
 func (c Config) withoutSecrets() Config {
 	c.Poll, c.EventStreams, c.Redis = slices.Clone(c.Poll), slices.Clone(c.EventStreams), slices.Clone(c.Redis)
 	for i := range c.Poll {
@@ -131,6 +131,7 @@ func (c Config) withoutSecrets() Config {
 	for i := range c.Redis {
 		c.Redis[i].URL = redacted(c.Redis[i].URL)
 	}
+	c.Component = componentsWithoutSecrets(c.Component)
 	return c
 }
 

@@ -118,6 +118,7 @@ func (c Config) Validate() error {
 		}
 	}
 	v.sources(&c)
+	v.components(&c)
 	if err := c.Wikis.Validate(); err != nil {
 		v.errs = append(v.errs, err)
 	}

@@ -60,6 +60,9 @@ func defaultXMPP() XMPP {
 // RoomsDomain returns the domain of rooms, such as conference.localhost.
 func (c Config) RoomsDomain() string { return c.XMPP.RoomsService + "." + c.Domain }
 
+// PubSubDomain returns the domain of nodes, such as pubsub.localhost.
+func (c Config) PubSubDomain() string { return "pubsub." + c.Domain }
+
 // RoomPatterns returns the topics of a room of xmpp.rooms as patterns; Validate says beforehand whether it can.
 func (r Room) RoomPatterns() ([]tidings.Pattern, error) {
 	var ps []tidings.Pattern
