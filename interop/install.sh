@@ -16,7 +16,7 @@ command -v dpkg-query >/dev/null || fail "this is for Debian and its like; elsew
 
 packages=(mediawiki php-cli php-sqlite3 php-xml php-mbstring php-intl curl chromium ca-certificates irssi sic redis-server)
 # XMPP: servers, libraries with programs in xmpp/, programs for terminals, and a desktop with nobody before it.
-packages+=(prosody ejabberd python3-slixmpp python3-aioxmpp ruby-xmpp4r profanity go-sendxmpp dino-im xvfb xdotool imagemagick dbus-daemon)
+packages+=(prosody ejabberd python3-slixmpp python3-aioxmpp ruby-xmpp4r profanity go-sendxmpp dino-im lua-unbound xvfb xdotool imagemagick dbus-daemon)
 # The package of MediaWiki wants a web server, and PHP in it. Left to itself that is Apache on every address of the
 # machine; these two are small, and listen on loopback at most. The tests run PHP's own server.
 installed mediawiki || packages+=(mini-httpd php-cgi)

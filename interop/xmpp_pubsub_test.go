@@ -89,12 +89,11 @@ func pubSubRounds(ctx context.Context, t *testing.T, c *xmppClient, host xmppHos
 		feed := newSpeaker(t, host, "feed", xmpppeer.Owner+"@localhost/feed", xmppPassword, service+"/"+node)
 		feed.until(ctx, "created", "online")
 		publish := func(n int) {
-			entry := fmt.Sprintf(`<entry xmlns="http://www.w3.org/2005/Atom"><title>Bed %d</title><rc xmlns="" type="edit" title="Bed %[1]d"/></entry>`, n)
 			if besides != nil && n%2 == 0 {
-				besides(node, n, entry)
+				besides(node, n, gardenEntry(n))
 				return
 			}
-			feed.say("item-%d %s", n, entry)
+			feed.say("item-%d %s", n, gardenEntry(n))
 			feed.until(ctx, "published")
 		}
 		for n := 1; n <= 5; n++ {
@@ -113,27 +112,47 @@ func tidingsRound(user string) pubSubRound {
 	return pubSubRound{publishes: user == xmpppeer.Owner, creates: true, pages: 3, told: []string{"configuration", "deleted"}}
 }
 
-// publishOver returns what publishes an entry over HTTP as item-n of a node.
+// publishOver returns what publishes an entry over HTTP as item-n of a node, as often as it takes.
 func (s *server) publishOver(ctx context.Context, t *testing.T) func(node string, n int, entry string) {
 	token := s.token("publish:/**")
 	return func(node string, n int, entry string) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/topics"+node, strings.NewReader(entry))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+token)
-		req.Header.Set("Content-Type", "application/atom+xml;type=entry")
-		req.Header.Set("Item-ID", fmt.Sprintf("item-%d", n))
-		resp, err := visitor.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		if answer, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusCreated {
-			t.Fatalf("publishing over HTTP: %s: %s", resp.Status, answer)
+		for {
+			if err := s.await(ctx); err != nil {
+				t.Fatal(err)
+			}
+			status, answer, err := s.publishOnce(ctx, token, node, n, entry)
+			switch {
+			case err == nil && (status == http.StatusCreated || status == http.StatusOK):
+				return
+			case ctx.Err() != nil || err == nil && status < 500:
+				t.Fatalf("publishing item-%d over HTTP: %d: %s: %v", n, status, answer, err)
+			}
 		}
 	}
+}
+
+func (s *server) publishOnce(ctx context.Context, token, node string, n int, entry string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/topics"+node, strings.NewReader(entry))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/atom+xml;type=entry")
+	req.Header.Set("Item-ID", fmt.Sprintf("item-%d", n))
+	req.Header.Set("Idempotency-Key", fmt.Sprintf("%s/%d", node, n))
+	resp, err := visitor.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, answer, err
+}
+
+// gardenEntry is what is published as item-n.
+func gardenEntry(n int) string {
+	return fmt.Sprintf(`<entry xmlns="http://www.w3.org/2005/Atom"><title>Bed %d</title><rc xmlns="" type="edit" title="Bed %[1]d"/></entry>`, n)
 }
 
 // TestXMPPPubSub: programs of others subscribe to nodes and get items, which come over XMPP and over HTTP; fetch them in

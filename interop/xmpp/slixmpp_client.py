@@ -4,13 +4,16 @@
     slixmpp_client.py room   HOST PORT JID PASSWORD ROOM COUNT
     slixmpp_client.py login  HOST PORT JID PASSWORD
     slixmpp_client.py pubsub HOST PORT JID PASSWORD SERVICE/NODE COUNT
+    slixmpp_client.py node   HOST PORT JID PASSWORD SERVICE/NODE COUNT
     slixmpp_client.py speak  HOST PORT JID PASSWORD ROOM
     slixmpp_client.py feed   HOST PORT JID PASSWORD SERVICE/NODE
+    slixmpp_client.py ask    HOST PORT JID PASSWORD
     slixmpp_client.py bookmark HOST PORT JID PASSWORD ROOM
 
-The last three are not tried but help to try. They say each line of standard input, which is an element, in the room, with its
-text as the body if it is not <rc/>, or publish it at the node, which feed creates, as the item whose id stands before it; bookmark makes other clients of the account
-join the room by themselves (XEP-0048 in XEP-0049).
+node follows a node over lost connections. What is below it is not tried but helps to try: speak says each line of standard
+input, which is an element, in the room, with its text as the body if it is not <rc/>; feed publishes it at the node, which it
+creates, as the item whose id stands before it; ask sends it to the address that stands before it, behind get or set. bookmark
+makes other clients of the account join the room by themselves (XEP-0048 in XEP-0049).
 """
 import asyncio
 import os
@@ -201,6 +204,12 @@ async def main():
     if mode == 'pubsub':
         from slixmpp_pubsub import pubsub
         await pubsub(client, rest[0], int(rest[1]))
+    elif mode == 'node':
+        from slixmpp_node import node
+        await node(client, rest[0], int(rest[1]))
+    elif mode == 'ask':
+        from slixmpp_node import ask
+        await ask(client, lines())
     elif mode == 'room':
         await room(client, rest[0], int(rest[1]))
     else:

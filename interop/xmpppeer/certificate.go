@@ -16,20 +16,19 @@ import (
 	"time"
 )
 
-// certificate writes a self-signed certificate for all the domains, and its key.
-func certificate(certFile, keyFile string) error {
+// certificate writes a self-signed certificate for domains, and its key.
+func certificate(certFile, keyFile string, domains ...string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return fmt.Errorf("xmpppeer: making a certificate: %w", err)
 	}
-	names := []string{Domain, Anonymous, Rooms, PubSub}
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
-		Subject:      pkix.Name{CommonName: Domain},
+		Subject:      pkix.Name{CommonName: domains[0]},
 		NotBefore:    time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:    names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames:    domains, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
 	if err != nil {

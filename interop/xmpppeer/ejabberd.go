@@ -43,11 +43,18 @@ func Ejabberd(ctx context.Context, o Options) (*Server, error) {
 			"EJABBERD_LOG_PATH="+filepath.Join(s.Dir, "server.log"),
 			"ERL_CRASH_DUMP="+filepath.Join(s.Dir, "erl_crash.dump"),
 			"ERL_MAX_PORTS=65000")
+		if o.Names != nil {
+			cmd.Env = append(cmd.Env, "ERL_INETRC="+filepath.Join(s.Dir, "inetrc"))
+		}
 		return cmd
 	}
 	s.enrol = ejabberdRegister
 	s.WebSocket = "ws://" + s.http + "/xmpp-websocket"
 	err = os.MkdirAll(filepath.Join(s.Dir, "data"), 0o700)
+	if err == nil && o.Names != nil {
+		rc := fmt.Sprintf("{lookup, [native, dns]}.\n{resolv_conf, \"\"}.\n{hosts_file, \"\"}.\n{nameserver, {127,0,0,1}, %d}.\n", o.Names.port())
+		err = os.WriteFile(filepath.Join(s.Dir, "inetrc"), []byte(rc), 0o600)
+	}
 	if err == nil {
 		err = s.configure("ejabberd.yml", ejabberdConfig)
 	}
@@ -62,7 +69,7 @@ func Ejabberd(ctx context.Context, o Options) (*Server, error) {
 
 // ejabberdRegister calls the command register of mod_http_api.
 func ejabberdRegister(ctx context.Context, s *Server, user, password string) error {
-	body, err := json.Marshal(map[string]string{"user": user, "host": Domain, "password": password})
+	body, err := json.Marshal(map[string]string{"user": user, "host": s.at(Domain), "password": password})
 	if err != nil {
 		return err
 	}

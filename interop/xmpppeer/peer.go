@@ -16,13 +16,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"text/template"
 	"time"
 )
 
-// The domains that every server serves.
+// The domains that every server serves, where Options.Domain names no other.
 const (
 	Domain    = "localhost"            // accounts
 	Anonymous = "anon.localhost"       // logins by SASL ANONYMOUS
@@ -35,7 +36,12 @@ const Owner = "owner"
 
 // Options says how a server is started.
 type Options struct {
-	// Accounts are the localparts and passwords of the accounts at Domain, beside those that Register makes later.
+	// Domain is served in place of localhost, as the others are below it: anon., conference. and pubsub.
+	Domain string
+	// Names, if not nil, has the server talk to other servers with the same Names (RFC 6120, with XEP-0220), and tells those
+	// where its domains are.
+	Names *Names
+	// Accounts are the localparts and passwords of the accounts at the domain, beside those that Register makes later.
 	Accounts map[string]string
 	// Components are the domains of external components (XEP-0114) and their secrets. Rooms and PubSub may be among them,
 	// in place of what the server has itself.
@@ -60,6 +66,8 @@ type Server struct {
 	WebSocket string
 	// Component is the address for components.
 	Component string
+	// S2S is the address for other servers.
+	S2S string
 	// Certificate is the file of the self-signed certificate.
 	Certificate string
 
@@ -97,6 +105,9 @@ func (s *Server) Log() string {
 
 // prepare makes the directory, the addresses and the certificate.
 func prepare(name string, o Options) (*Server, error) {
+	if o.Domain == "" {
+		o.Domain = Domain
+	}
 	s := &Server{Name: name, options: o, Dir: o.Dir}
 	if s.Dir == "" {
 		dir, err := os.MkdirTemp("", "xmpppeer-"+name+"-")
@@ -106,17 +117,41 @@ func prepare(name string, o Options) (*Server, error) {
 		s.Dir, s.temp = dir, true
 	}
 	taken := map[string]bool{}
-	for _, addr := range []*string{&s.C2S, &s.DirectTLS, &s.http, &s.Component} {
+	for _, addr := range []*string{&s.C2S, &s.DirectTLS, &s.http, &s.Component, &s.S2S} {
 		var err error
 		if *addr, err = freeAddr(taken); err != nil {
 			return nil, errors.Join(err, s.remove())
 		}
 	}
 	s.Certificate = filepath.Join(s.Dir, "cert.pem")
-	if err := certificate(s.Certificate, s.key()); err != nil {
+	domains := s.domains()
+	if err := certificate(s.Certificate, s.key(), domains...); err != nil {
 		return nil, errors.Join(err, s.remove())
 	}
+	if o.Names != nil {
+		for _, d := range domains {
+			if err := o.Names.add(d, s.S2S); err != nil {
+				return nil, errors.Join(err, s.remove())
+			}
+		}
+	}
 	return s, nil
+}
+
+// at returns one of the package's domains where this server has it.
+func (s *Server) at(domain string) string {
+	return strings.TrimSuffix(domain, Domain) + s.options.Domain
+}
+
+// domains are all that the server serves.
+func (s *Server) domains() []string {
+	all := []string{s.at(Domain), s.at(Anonymous), s.at(Rooms), s.at(PubSub)}
+	for d := range s.options.Components {
+		if !slices.Contains(all, d) {
+			all = append(all, d)
+		}
+	}
+	return all
 }
 
 func (s *Server) key() string { return filepath.Join(s.Dir, "key.pem") }
@@ -151,9 +186,13 @@ func (s *Server) configure(name, text string) error {
 	if err != nil {
 		return fmt.Errorf("xmpppeer: %w", err)
 	}
-	err = t.Execute(f, map[string]any{"Dir": s.Dir, "C2S": s.C2S, "DirectTLS": s.DirectTLS, "HTTP": s.http, "Component": s.Component,
-		"Certificate": s.Certificate, "Key": s.key(), "Domain": Domain, "Anonymous": Anonymous, "Rooms": Rooms, "PubSub": PubSub, "Owner": Owner,
-		"Components": s.options.Components})
+	values := map[string]any{"Dir": s.Dir, "C2S": s.C2S, "DirectTLS": s.DirectTLS, "HTTP": s.http, "Component": s.Component,
+		"Certificate": s.Certificate, "Key": s.key(), "Domain": s.at(Domain), "Anonymous": s.at(Anonymous), "Rooms": s.at(Rooms), "PubSub": s.at(PubSub),
+		"Owner": Owner, "Components": s.options.Components, "S2S": s.S2S, "Names": 0}
+	if s.options.Names != nil {
+		values["Names"] = s.options.Names.port()
+	}
+	err = t.Execute(f, values)
 	return errors.Join(err, f.Close())
 }
 
@@ -191,9 +230,9 @@ func (s *Server) await(ctx context.Context) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := s.features(ctx, Domain)
+		err := s.features(ctx, s.at(Domain))
 		if err == nil {
-			err = s.features(ctx, Anonymous)
+			err = s.features(ctx, s.at(Anonymous))
 		}
 		if err == nil {
 			return nil
@@ -229,7 +268,7 @@ func (s *Server) features(ctx context.Context, domain string) error {
 	return nil
 }
 
-// Register makes an account at Domain. Prosody takes a third of a second for each.
+// Register makes an account at the domain. Prosody takes a third of a second for each.
 func (s *Server) Register(ctx context.Context, user, password string) error {
 	if err := s.enrol(ctx, s, user, password); err != nil {
 		return fmt.Errorf("xmpppeer: registering %s with %s: %w", user, s.Name, err)

@@ -18,8 +18,19 @@ http_default_host = "{{.Domain}}"
 modules_enabled = {
 	"roster", "saslauth", "tls", "disco", "ping", "time", "version", "uptime", "private", "blocklist", "carbons", "pep", "bookmarks",
 	"vcard4", "vcard_legacy", "smacks", "websocket", "mam", "posix", "presence", "message", "iq",
+{{- if .Names}}
+	"dialback", -- XEP-0220: other servers are asked who they are, because nobody has signed their certificates
+{{- end}}
 }
+{{if .Names -}}
+modules_disabled = { "offline" }
+s2s_ports = { {{port .S2S}} }
+s2s_interfaces = { "127.0.0.1" }
+s2s_secure_auth = false
+unbound = { resolvconf = false, hoststxt = false, forward = { "127.0.0.1@{{.Names}}" }, options = { ["do-not-query-localhost:"] = "no" } }
+{{- else -}}
 modules_disabled = { "s2s", "offline" }
+{{- end}}
 
 authentication = "internal_hashed"
 c2s_require_encryption = false

@@ -23,6 +23,11 @@ func Prosody(ctx context.Context, o Options) (*Server, error) {
 	if err := errors.Join(err, ctlErr); err != nil {
 		return nil, fmt.Errorf("%w: the Debian package prosody: %w", ErrNotInstalled, err)
 	}
+	if o.Names != nil {
+		if found, _ := filepath.Glob("/usr/lib/*/lua/5.4/lunbound.so"); len(found) == 0 {
+			return nil, fmt.Errorf("%w: the Debian package lua-unbound", ErrNotInstalled)
+		}
+	}
 	s, err := prepare("prosody", o)
 	if err != nil {
 		return nil, err
@@ -31,9 +36,9 @@ func Prosody(ctx context.Context, o Options) (*Server, error) {
 	s.command = func() *exec.Cmd { return exec.Command(program, "-F", "--config", config) }
 	s.early = true
 	s.enrol = func(ctx context.Context, s *Server, user, password string) error {
-		out, err := exec.CommandContext(ctx, ctl, "--config", config, "register", user, Domain, password).CombinedOutput()
+		out, err := exec.CommandContext(ctx, ctl, "--config", config, "register", user, s.at(Domain), password).CombinedOutput()
 		// It says what is wrong and may exit with 0.
-		if _, missing := os.Stat(filepath.Join(s.Dir, "data", Domain, "accounts", user+".dat")); err != nil || missing != nil {
+		if _, missing := os.Stat(filepath.Join(s.Dir, "data", escapeName(s.at(Domain)), "accounts", user+".dat")); err != nil || missing != nil {
 			return fmt.Errorf("%w: %s", errors.Join(err, missing), out)
 		}
 		return nil
@@ -62,4 +67,9 @@ func prosodyVersion(ctx context.Context, ctl string) string {
 		}
 	}
 	return "unknown"
+}
+
+// escapeName is how Prosody names the directory of a domain.
+func escapeName(domain string) string {
+	return strings.NewReplacer(".", "%2e", "-", "%2d").Replace(domain)
 }
