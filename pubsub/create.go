@@ -106,6 +106,9 @@ func (s *Service) owns(bare string) (c int) {
 
 // mayCreate refuses who may not create a node on the topic.
 func (s *Service) mayCreate(who Entity, topic tidings.Topic) error {
+	if s.opt.Create == ByNobody && who.Actor.Kind != tidings.System {
+		return errorf(Forbidden, "", "nodes are not created here")
+	}
 	if s.isAdmin(who, topic) {
 		return nil
 	}

@@ -1,5 +1,7 @@
 package pubsub
 
+import "slices"
+
 // NS is the namespace of XEP-0060; features are named in it.
 const NS = "http://jabber.org/protocol/pubsub"
 
@@ -13,6 +15,18 @@ var features = []string{
 	"publish", "publish-node-full", "publish-only-affiliation", "publish-options", "publisher-affiliation",
 	"purge-nodes", "retract-items", "retrieve-affiliations", "retrieve-default", "retrieve-default-sub",
 	"retrieve-items", "retrieve-subscriptions", "rsm", "subscribe", "subscription-notifications", "subscription-options",
+}
+
+// creation are those that do not work where nobody creates nodes.
+var creation = []string{NS + "#auto-create", NS + "#create-and-configure", NS + "#create-nodes", NS + "#instant-nodes"}
+
+// Features returns the disco features of this service: those of the package, less those that its Options rule out.
+func (s *Service) Features() []string {
+	all := Features()
+	if s.opt.Create == ByNobody {
+		all = slices.DeleteFunc(all, func(f string) bool { return slices.Contains(creation, f) })
+	}
+	return all
 }
 
 // Features returns the disco features of the service, in full and sorted: all that works and nothing that does not.

@@ -27,7 +27,7 @@ func (s *Service) find(ctx context.Context, topic tidings.Topic) (*stored, error
 	case st != nil && !st.deleted:
 		return st, nil
 	case st != nil && st.redirect != "":
-		return nil, &Error{Stanza: Gone, URI: st.redirect, Text: "the node " + topic.Node() + " is now at " + st.redirect}
+		return nil, errGone(topic, st)
 	}
 	some, err := s.hasEvents(ctx, topic, st)
 	if err != nil {
@@ -39,6 +39,10 @@ func (s *Service) find(ctx context.Context, topic tidings.Topic) (*stored, error
 	return nil, nil
 }
 
+func errGone(topic tidings.Topic, st *stored) error {
+	return &Error{Stanza: Gone, URI: st.redirect, Text: "the node " + topic.Node() + " is now at " + st.redirect}
+}
+
 // hasEvents reports whether the topic has events that are not those of a node that is gone.
 func (s *Service) hasEvents(ctx context.Context, topic tidings.Topic, st *stored) (bool, error) {
 	e, err := s.opt.Log.Last(ctx, topic)
@@ -46,6 +50,18 @@ func (s *Service) hasEvents(ctx context.Context, topic tidings.Topic, st *stored
 		return false, nil
 	}
 	return err == nil && (st == nil || e.Position.Offset > st.floor), err
+}
+
+// Emptied reports whether nothing is left of the topic that anybody may read: all its events are below the floor that a purge
+// or the deletion of its node has set. The journal still has them, and lists the topic. It answers from memory but for
+// topics that have a floor. Errors are the journal's.
+func (s *Service) Emptied(ctx context.Context, topic tidings.Topic) (bool, error) {
+	st := s.stored(string(topic))
+	if st == nil || st.floor == 0 {
+		return false, nil
+	}
+	some, err := s.hasEvents(ctx, topic, st)
+	return err == nil && !some, err
 }
 
 // owned is find for what owners may do; see isAdmin for who else may.

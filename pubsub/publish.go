@@ -55,7 +55,7 @@ func (s *Service) Publish(ctx context.Context, who Entity, node string, items []
 		}
 		items = []NewItem{{}}
 	} else if !c.PersistItems && !c.DeliverPayloads {
-		return nil, errorf(BadRequest, ItemForbidden, "the node %s takes notifications without items", topic.Node())
+		return nil, errNoItem(topic)
 	}
 	events := make([]tidings.Event, 0, len(items))
 	for i := range items {
@@ -68,24 +68,14 @@ func (s *Service) Publish(ctx context.Context, who Entity, node string, items []
 		}
 		events = append(events, e)
 	}
-	first := 0
-	if c.PersistItems && c.WhenFull != DiscardOldest {
-		defer s.lock(string(topic), "").Unlock()
-		old, err := s.makeRoom(ctx, who, topic, st, events)
-		if err != nil {
-			return nil, err
-		}
-		first = len(old)
-		events = append(old, events...)
-	}
-	done, err := s.opt.Log.Append(ctx, events...)
+	done, err := s.store(ctx, topic, st, events)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]Published, 0, len(items))
-	for i, d := range done[first:] {
-		events[first+i].Position = d.Position
-		out = append(out, Published{ID: events[first+i].ItemID(), Position: d.Position})
+	for i, d := range done {
+		events[i].Position = d.Position
+		out = append(out, Published{ID: events[i].ItemID(), Position: d.Position})
 	}
 	return out, nil
 }
@@ -149,12 +139,17 @@ func (s *Service) mustPublish(who Entity, topic tidings.Topic) error {
 	return nil
 }
 
+// largest returns how many bytes a payload may have under a configuration.
+func (s *Service) largest(c *Config) int {
+	if c.MaxPayloadSize > 0 {
+		return min(s.opt.MaxPayload, c.MaxPayloadSize)
+	}
+	return s.opt.MaxPayload
+}
+
 // checkItem compares an item with the node's configuration (section 7.1.3).
 func (s *Service) checkItem(c *Config, it *NewItem) error {
-	limit := s.opt.MaxPayload
-	if c.MaxPayloadSize > 0 {
-		limit = min(limit, c.MaxPayloadSize)
-	}
+	limit := s.largest(c)
 	switch {
 	case len(it.Payload) > limit:
 		return errorf(NotAcceptable, PayloadTooBig, "the payload has %d bytes and may have %d", len(it.Payload), limit)
@@ -162,66 +157,6 @@ func (s *Service) checkItem(c *Config, it *NewItem) error {
 		return errorf(BadRequest, PayloadRequired, "the item has no payload")
 	case it.Payload != nil && c.Type != "" && it.Namespace != c.Type:
 		return errorf(BadRequest, InvalidPayload, "the payload is of the namespace %.80q, the node's are of %.80q", it.Namespace, c.Type)
-	}
-	return nil
-}
-
-// makeRoom refuses new items of a full node, or returns the events that retract what is too much (section 7.1.3.4).
-func (s *Service) makeRoom(ctx context.Context, who Entity, topic tidings.Topic, st *stored, events []tidings.Event) ([]tidings.Event, error) {
-	c := st.config
-	var have []entry
-	if err := s.itemsOf(ctx, topic, st, func(l *itemList) { have = l.current(c, time.Now()) }); err != nil {
-		return nil, err
-	}
-	renewed := map[string]bool{} // the items that the request replaces, and those that it names
-	fresh := 0
-	for i := range events {
-		id := events[i].ID
-		if id != "" && renewed[id] {
-			continue
-		}
-		if id != "" {
-			renewed[id] = true
-			if slices.ContainsFunc(have, func(e entry) bool { return e.id == id }) {
-				continue
-			}
-		}
-		fresh++
-	}
-	over := len(have) + fresh - s.most(c)
-	if over <= 0 || fresh == 0 {
-		return nil, nil
-	}
-	if c.WhenFull == Reject {
-		return nil, errorf(ConflictError, NodeFull, "the node %s has its %d items", topic.Node(), s.most(c))
-	}
-	var out []tidings.Event
-	for _, e := range have {
-		if len(out) == over {
-			break
-		}
-		if !renewed[e.id] {
-			out = append(out, tidings.Event{Topic: topic, ID: e.id, Kind: tidings.Retract, Time: time.Now(), Publisher: publisher(who)})
-		}
-	}
-	return out, nil
-}
-
-// Check reports whether the event may be appended to the journal as far as the configuration of its topic's node goes:
-// its size and a full node that refuses more. It is for those who publish by other ways than this Service. A retraction
-// passes. Errors: those of Publish.
-func (s *Service) Check(ctx context.Context, e *tidings.Event) error {
-	st := s.stored(string(e.Topic))
-	if st == nil || st.deleted || e.Kind != tidings.Publish {
-		return nil
-	}
-	c := st.config
-	if c.MaxPayloadSize > 0 && len(e.Payload) > c.MaxPayloadSize {
-		return errorf(NotAcceptable, PayloadTooBig, "the payload has %d bytes and may have %d", len(e.Payload), c.MaxPayloadSize)
-	}
-	if c.PersistItems && c.WhenFull == Reject {
-		_, err := s.makeRoom(ctx, Entity{Actor: tidings.Actor{Kind: tidings.System}}, e.Topic, st, []tidings.Event{*e})
-		return err
 	}
 	return nil
 }

@@ -127,10 +127,6 @@ func TestSection7NodeFull(t *testing.T) {
 	}
 	_, err := w.Publish(ctx, hamlet, "reject", []pubsub.NewItem{item("c")}, nil)
 	w.want("7.1.3.4", err, "conflict node-full")
-	w.want("another way to publish", w.Check(ctx, &tidings.Event{Topic: "/~reject", ID: "c"}), "conflict node-full")
-	w.want("another way to publish a new version", w.Check(ctx, &tidings.Event{Topic: "/~reject", ID: "a"}), "")
-	w.want("another way to retract", w.Check(ctx, &tidings.Event{Topic: "/~reject", ID: "c", Kind: tidings.Retract}), "")
-	w.want("another way to publish elsewhere", w.Check(ctx, &tidings.Event{Topic: "/rc", ID: "c"}), "")
 	w.publish(hamlet, "reject", "b")
 	w.publish(hamlet, "retract", "c")
 	w.publish(hamlet, "discard", "c", "d")

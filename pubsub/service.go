@@ -28,10 +28,11 @@ type Log interface {
 	Last(ctx context.Context, topic tidings.Topic) (tidings.Event, error)
 }
 
-// Who may create nodes, beside the administrators.
+// Who may create nodes.
 const (
-	ByAccounts = "accounts" // the accounts of the server's domain
-	ByAdmins   = "admins"   // nobody
+	ByAccounts = "accounts" // the accounts of the server's domain, and administrators
+	ByAdmins   = "admins"   // administrators
+	ByNobody   = "nobody"   // the program itself
 )
 
 // Options are what a Service is made from. Store, Log, Hub and Policy are needed; the zero value of every other means
@@ -44,7 +45,7 @@ type Options struct {
 
 	// Domain is that of the server's accounts, such as localhost: those are who may create nodes.
 	Domain string
-	// Create says who may create nodes: ByAccounts (the default) or ByAdmins.
+	// Create says who may create nodes: ByAccounts (the default), ByAdmins or ByNobody.
 	Create string
 	// Admins are bare JIDs that may do to every node what its owners may. So may the system, and the bearers of tokens
 	// with an admin scope on the topic.
@@ -64,7 +65,9 @@ type Options struct {
 	MaxPerNode int
 	// MaxLease bounds how far ahead a subscription may be said to end (a year).
 	MaxLease time.Duration
-	// Log takes note of stored entries that cannot be read; nil for slog.Default().
+	// DedupeWindow is how long the journal remembers the keys of events (2 minutes).
+	DedupeWindow time.Duration
+	// Logger takes note of stored entries that cannot be read; nil for slog.Default().
 	Logger *slog.Logger
 }
 
@@ -75,8 +78,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Create == "" {
 		o.Create = ByAccounts
 	}
-	if o.Create != ByAccounts && o.Create != ByAdmins {
-		return o, tidings.Errorf(tidings.ErrInvalid, "pubsub: create: %q is neither %s nor %s", o.Create, ByAccounts, ByAdmins)
+	if o.Create != ByAccounts && o.Create != ByAdmins && o.Create != ByNobody {
+		return o, tidings.Errorf(tidings.ErrInvalid, "pubsub: create: %q is neither %s nor %s nor %s", o.Create, ByAccounts, ByAdmins, ByNobody)
 	}
 	if o.Reserved == nil {
 		o.Reserved = []tidings.Pattern{tidings.MustPattern("/recentchange/**")}
@@ -94,6 +97,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.MaxLease <= 0 {
 		o.MaxLease = 365 * 24 * time.Hour
+	}
+	if o.DedupeWindow <= 0 {
+		o.DedupeWindow = 2 * time.Minute
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
