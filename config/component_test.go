@@ -110,7 +110,9 @@ func TestComponentsRefused(t *testing.T) {
 			one(func(*Component) {})(c)
 			c.Component = append(c.Component, c.Component[0])
 		}, "component[1].domain is \"pubsub.example.org\", which another component serves"},
-		{"over nothing", one(func(p *Component) { *p = Component{Domain: p.Domain, Serves: p.Serves, Host: "example.org", Over: "x.example.org"} }),
+		{"over nothing", one(func(p *Component) {
+			*p = Component{Domain: p.Domain, Serves: p.Serves, Host: "example.org", Over: "x.example.org"}
+		}),
 			`component[0].over is "x.example.org": want the domain of a component with an addr`},
 		{"over and addr", func(c *Config) {
 			one(func(*Component) {})(c)

@@ -151,7 +151,10 @@ func (s *Service) settle(ctx context.Context, name string) error {
 	for _, p := range parts {
 		if err := s.updateShard(ctx, name, p.life, p.num, func(recs []record) ([]record, error) {
 			for i := range recs {
-				if is, ok := p.fates[recs[i].id]; ok && is != NotThere {
+				switch is, ok := p.fates[recs[i].id]; {
+				case ok && is == Subscribed:
+					s.approve(&recs[i])
+				case ok && is == Pending:
 					recs[i].state = is
 				}
 			}

@@ -114,7 +114,7 @@ func (s *Service) mayCreate(who Entity, topic tidings.Topic) error {
 	}
 	bare := who.bare()
 	switch {
-	case bare == "" || domainOf(bare) != s.opt.Domain:
+	case bare == "" || domainOf(bare) != s.opt.Domain && !slices.Contains(s.opt.Domains, domainOf(bare)):
 		return errorf(RegistrationRequired, "", "nodes are created by accounts of %s", s.opt.Domain)
 	case s.opt.Create != ByAccounts:
 		return errorf(Forbidden, "", "only administrators create nodes here")

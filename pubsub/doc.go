@@ -59,7 +59,8 @@
 // of shards grows with the node, by powers of two; what is in a shard stays there. The key of a shard is s, its number, a
 // colon and the topic or the pattern. Its first line is "1", the node's life in base 36 and the topic or pattern, with
 // spaces between; each other line is a subscription, with tabs between: JID, SubID, s or p (subscribed, pending), the
-// journal's head when it was made (base 36), when it ends (Unix time, or nothing) and its options (words).
+// journal's head when it was made or approved (base 36), when it ends (Unix time, or nothing), its options (words) and the
+// domain of the service through which it was made (nothing for the server's own).
 //
 // A key that would have more than 255 bytes has # and the unpadded URL-safe base64 of the SHA-256 of the topic or pattern
 // in place of it.

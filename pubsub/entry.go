@@ -171,6 +171,7 @@ type record struct {
 	since   uint64 // offset in the log at which it began
 	expires int64  // Unix seconds, 0 for never
 	options []byte
+	service []byte
 }
 
 var stateLetters = map[State]byte{Subscribed: 's', Pending: 'p'}
@@ -194,12 +195,12 @@ func decodeShard(value []byte, each func(record) error) (h shardHead, err error)
 	h.name = string(name)
 	for len(rest) > 0 {
 		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
-		var f [6][]byte
+		var f [7][]byte
 		n := 0
 		for more := true; more && n < len(f); n++ {
 			f[n], line, more = bytes.Cut(line, []byte{'\t'})
 		}
-		r := record{jid: f[0], options: f[5]}
+		r := record{jid: f[0], options: f[5], service: f[6]}
 		var e1, e2, e3 error
 		r.id, e1 = strconv.ParseUint(string(f[1]), 36, 64)
 		r.since, e2 = strconv.ParseUint(string(f[3]), 36, 64)
@@ -246,14 +247,17 @@ func encodeShard(h shardHead, recs []record) []byte {
 		b = strconv.AppendUint(append(b, '\t'), r.id, 36)
 		b = append(b, '\t', stateLetters[r.state], '\t')
 		b = strconv.AppendUint(b, r.since, 36)
-		if r.expires != 0 || len(r.options) > 0 {
+		if r.expires != 0 || len(r.options) > 0 || len(r.service) > 0 {
 			b = append(b, '\t')
 			if r.expires != 0 {
 				b = strconv.AppendInt(b, r.expires, 10)
 			}
 		}
-		if len(r.options) > 0 {
+		if len(r.options) > 0 || len(r.service) > 0 {
 			b = append(append(b, '\t'), r.options...)
+		}
+		if len(r.service) > 0 {
+			b = append(append(b, '\t'), r.service...)
 		}
 	}
 	return b

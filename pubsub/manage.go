@@ -70,7 +70,7 @@ func (s *Service) SetSubscriptions(ctx context.Context, who Entity, node string,
 	}
 	var rejected *RejectedError
 	for _, c := range changes {
-		err := s.setState(ctx, p, st, c)
+		err := s.setState(ctx, who, p, st, c)
 		if err == nil {
 			continue
 		}
@@ -94,7 +94,7 @@ func (s *Service) SetSubscriptions(ctx context.Context, who Entity, node string,
 	return nil
 }
 
-func (s *Service) setState(ctx context.Context, p place, st *stored, c Subscription) error {
+func (s *Service) setState(ctx context.Context, who Entity, p place, st *stored, c Subscription) error {
 	name, bare := p.name(), bareOf(c.JID)
 	m := s.lock(name, bare)
 	own := slices.DeleteFunc(s.own(name, bare), func(x ownSub) bool { return x.JID != c.JID || c.SubID != "" && x.SubID != c.SubID })
@@ -113,7 +113,7 @@ func (s *Service) setState(ctx context.Context, p place, st *stored, c Subscript
 			return errorf(NotAcceptable, "", "the subscription of %s to %s is approved already", c.JID, p.node)
 		default:
 			if err := s.change(ctx, name, x, func(r *record) bool {
-				r.state = c.State
+				s.approve(r)
 				return c.State == Subscribed
 			}); err != nil {
 				return err
@@ -129,9 +129,16 @@ func (s *Service) setState(ctx context.Context, p place, st *stored, c Subscript
 	m.Unlock()
 	m = nil
 	o := builtinOptions
-	_, err := s.subscribe(ctx, p, st, c.JID, Subscribed, &o)
+	service := who.Service
+	if domainOf(bare) == s.opt.Domain { // whom nobody else's server reaches
+		service = ""
+	}
+	_, err := s.subscribe(ctx, p, st, c.JID, service, Subscribed, &o)
 	return err
 }
+
+// approve lets a pending subscription in: it begins now.
+func (s *Service) approve(r *record) { r.state, r.since = Subscribed, s.head().Offset }
 
 // PendingNodes returns the names of the nodes of which the entity is an owner and where subscriptions wait for approval
 // (section 8.7.2), sorted.
@@ -180,7 +187,7 @@ func (s *Service) Approve(ctx context.Context, who Entity, node, jid, subID stri
 	for _, x := range s.own(p.name(), bareOf(jid)) {
 		if x.JID == jid && x.State == Pending && (subID == "" || subID == x.SubID) {
 			return s.change(ctx, p.name(), x, func(r *record) bool {
-				r.state = Subscribed
+				s.approve(r)
 				return allow
 			})
 		}

@@ -32,6 +32,7 @@ type sub struct {
 	options  *SubOptions // without Expires; nil for the built-in ones
 	expires  int64
 	since    uint64
+	service  *string // of the service; nil for the server's own
 	state    State
 }
 
@@ -54,6 +55,14 @@ func (s *sub) jid() string {
 		return s.entity.jid
 	}
 	return s.entity.jid + "/" + s.resource
+}
+
+// of returns the domain of the service through which the subscription was made, "" for the server's own.
+func (s *sub) of() string {
+	if s.service == nil {
+		return ""
+	}
+	return *s.service
 }
 
 func (s *sub) subID() string { return strconv.FormatUint(s.id, 36) }
@@ -155,7 +164,7 @@ func (s *Service) subscription(n *node, sb *sub, is State) Subscription {
 		c.Expires = time.Unix(sb.expires, 0).UTC()
 		o = &c
 	}
-	return Subscription{Node: node, Topic: topic, JID: sb.jid(), SubID: sb.subID(), State: is, Options: o,
+	return Subscription{Node: node, Topic: topic, JID: sb.jid(), Service: sb.of(), SubID: sb.subID(), State: is, Options: o,
 		Since: tidings.Position{Epoch: s.epoch, Offset: sb.since}}
 }
 
@@ -186,6 +195,16 @@ func (s *Service) entityOf(bare []byte) *entity {
 	return e
 }
 
+// serviceOf returns the domain of a service, of which there is one string. The caller holds mu.
+func (s *Service) serviceOf(domain []byte) *string {
+	p := s.services[string(domain)]
+	if p == nil {
+		p = new(string(domain))
+		s.services[*p] = p
+	}
+	return p
+}
+
 // forget lets go of an entity that is nowhere any more. The caller holds mu.
 func (s *Service) forget(e *entity) {
 	if len(e.subscribed) == 0 && len(e.affiliated) == 0 {
@@ -213,6 +232,9 @@ func (s *Service) setShard(key string, num int, value []byte) (n *node, was, is 
 			if len(r.options) > 0 {
 				o := parseOptions(string(r.options))
 				x.options = &o
+			}
+			if len(r.service) > 0 {
+				x.service = s.serviceOf(r.service)
 			}
 			subs = append(subs, x)
 			return nil

@@ -45,6 +45,8 @@ type Options struct {
 
 	// Domain is that of the server's accounts, such as localhost: those are who may create nodes.
 	Domain string
+	// Domains are those of other servers whose accounts may create nodes as well.
+	Domains []string
 	// Create says who may create nodes: ByAccounts (the default), ByAdmins or ByNobody.
 	Create string
 	// Admins are bare JIDs that may do to every node what its owners may. So may the system, and the bearers of tokens
@@ -130,6 +132,7 @@ type Service struct {
 	nodes     map[string]*node   // by topic or pattern
 	hashed    map[string]string  // the names behind keys that do not show them
 	entities  map[string]*entity // by bare JID
+	services  map[string]*string // domains of services, by themselves
 	mark      uint32             // see index
 	subs      int                // subscriptions in memory
 	malformed uint64             // entries that could not be read
@@ -146,7 +149,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{opt: o, epoch: o.Log.Head().Epoch, seed: maphash.MakeSeed(), listeners: map[int]func(Notification){},
-		nodes: map[string]*node{}, hashed: map[string]string{}, entities: map[string]*entity{}}
+		nodes: map[string]*node{}, hashed: map[string]string{}, entities: map[string]*entity{}, services: map[string]*string{}}
 	s.items.init()
 	s.leases.init()
 	// The watch outlives the call that opens the service.

@@ -44,7 +44,7 @@ func (s *Service) Subscribe(ctx context.Context, who Entity, node, jid string, o
 	if err != nil {
 		return Subscription{}, err
 	}
-	return s.subscribe(ctx, p, st, jid, state, &o)
+	return s.subscribe(ctx, p, st, jid, who.Service, state, &o)
 }
 
 // setOptions changes options by the fields of a form, within the service's limits.
@@ -89,7 +89,7 @@ func (s *Service) admit(who Entity, p place, st *stored) (State, error) {
 }
 
 // subscribe stores a subscription, or returns the one that is there.
-func (s *Service) subscribe(ctx context.Context, p place, st *stored, jid string, state State, o *SubOptions) (Subscription, error) {
+func (s *Service) subscribe(ctx context.Context, p place, st *stored, jid, service string, state State, o *SubOptions) (Subscription, error) {
 	name, bare := p.name(), bareOf(jid)
 	defer s.lock(name, bare).Unlock()
 	own := s.own(name, bare)
@@ -98,7 +98,7 @@ func (s *Service) subscribe(ctx context.Context, p place, st *stored, jid string
 	for _, x := range own {
 		num = x.shard
 		here++
-		if x.JID != jid {
+		if x.JID != jid || x.Service != service {
 			continue
 		}
 		if x.State == Pending {
@@ -123,7 +123,7 @@ func (s *Service) subscribe(ctx context.Context, p place, st *stored, jid string
 	if num < 0 {
 		num = shardFor(bare, count)
 	}
-	r := record{jid: []byte(jid), id: newSubID(), state: state, since: s.head().Offset, options: []byte(o.text())}
+	r := record{jid: []byte(jid), id: newSubID(), state: state, since: s.head().Offset, options: []byte(o.text()), service: []byte(service)}
 	if !o.Expires.IsZero() {
 		r.expires = o.Expires.Unix()
 	}
@@ -162,9 +162,9 @@ func (s *Service) own(name, bare string) (out []ownSub) {
 	return out
 }
 
-// pick returns the one subscription of the JID that a request means. Errors: those of sections 6.2.3 and 6.3.4.
-func (s *Service) pick(name, jid, subID string) (ownSub, error) {
-	own := slices.DeleteFunc(s.own(name, bareOf(jid)), func(x ownSub) bool { return x.JID != jid })
+// pick returns the one subscription of the JID that a request to a service means. Errors: those of sections 6.2.3 and 6.3.4.
+func (s *Service) pick(name, service, jid, subID string) (ownSub, error) {
+	own := slices.DeleteFunc(s.own(name, bareOf(jid)), func(x ownSub) bool { return x.JID != jid || x.Service != service })
 	switch {
 	case len(own) == 0:
 		return ownSub{}, errorf(UnexpectedRequest, NotSubscribed, "%s has no subscription to %s", jid, name)
@@ -206,7 +206,7 @@ func (s *Service) Unsubscribe(ctx context.Context, who Entity, node, jid, subID 
 		return err
 	}
 	defer s.lock(p.name(), bareOf(jid)).Unlock()
-	x, err := s.pick(p.name(), jid, subID)
+	x, err := s.pick(p.name(), who.Service, jid, subID)
 	if err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func (s *Service) Options(ctx context.Context, who Entity, node, jid, subID stri
 	if err != nil {
 		return Subscription{}, err
 	}
-	x, err := s.pick(p.name(), jid, subID)
+	x, err := s.pick(p.name(), who.Service, jid, subID)
 	return x.Subscription, err
 }
 
@@ -245,7 +245,7 @@ func (s *Service) SetOptions(ctx context.Context, who Entity, node, jid, subID s
 		return err
 	}
 	defer s.lock(p.name(), bareOf(jid)).Unlock()
-	x, err := s.pick(p.name(), jid, subID)
+	x, err := s.pick(p.name(), who.Service, jid, subID)
 	if err != nil {
 		return err
 	}
@@ -279,8 +279,8 @@ func (s *Service) DefaultOptions(ctx context.Context, node string) (*SubOptions,
 	return &builtinOptions, nil
 }
 
-// Subscriptions returns the subscriptions of the entity's bare JID and of its resources (section 5.6), at one node if
-// node is not empty, sorted by node.
+// Subscriptions returns the subscriptions of the entity's bare JID and of its resources (section 5.6) through the entity's
+// service, at one node if node is not empty, sorted by node.
 func (s *Service) Subscriptions(who Entity, node string) ([]Subscription, error) {
 	only := ""
 	if node != "" {
@@ -305,7 +305,7 @@ func (s *Service) Subscriptions(who Entity, node string) ([]Subscription, error)
 		sh := ref.node.shard(ref.shard)
 		for j := range sh.subs {
 			x := &sh.subs[j]
-			if x.entity != e || who.Actor.Kind == tidings.Anonymous && x.jid() != who.JID {
+			if x.entity != e || x.of() != who.Service || who.Actor.Kind == tidings.Anonymous && x.jid() != who.JID {
 				continue
 			}
 			if is := ref.node.state(sh, x, now); is != NotThere {
@@ -315,6 +315,34 @@ func (s *Service) Subscriptions(who Entity, node string) ([]Subscription, error)
 	}
 	sortSubscriptions(out)
 	return out, nil
+}
+
+// Through calls f for the bare JIDs that have subscriptions through a service, in no particular order. f must call no method
+// of the Service.
+func (s *Service) Through(service string, f func(bare string)) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	domain := s.services[service]
+	if domain == nil && service != "" {
+		return
+	}
+	for _, e := range s.entities {
+		if e.through(domain) {
+			f(e.jid)
+		}
+	}
+}
+
+// through reports whether the entity has a subscription through the service.
+func (e *entity) through(domain *string) bool {
+	for _, ref := range e.subscribed {
+		for i := range ref.node.shard(ref.shard).subs {
+			if x := &ref.node.shard(ref.shard).subs[i]; x.entity == e && x.service == domain {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func sortSubscriptions(subs []Subscription) {

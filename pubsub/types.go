@@ -15,6 +15,9 @@ type Entity struct {
 	Actor tidings.Actor
 	// JID is the address: a full JID, or a bare one where there is no resource. It is valid and normalised (RFC 7622).
 	JID string
+	// Service is the domain of the service that is asked, where there are several: one for each domain that is served through
+	// another server. It is "" for the server's own. Subscriptions through one are none of the others'.
+	Service string
 }
 
 // bare returns the bare JID by which affiliations know the entity, "" if it is no account.
@@ -64,10 +67,11 @@ type Subscription struct {
 	Node    string        // its name; or the pattern
 	Topic   tidings.Topic // "" for a pattern
 	JID     string        // bare or full: where notifications go
+	Service string        // through which it was made; see Entity
 	SubID   string
 	State   State
 	Options *SubOptions
-	// Since is the head of the journal when the subscription was made: it begins behind it.
+	// Since is the head of the journal when the subscription was made, or approved: it begins behind it.
 	Since tidings.Position
 }
 
