@@ -33,6 +33,7 @@ type Config struct {
 	UDP       UDP                `toml:"udp"`
 	IRC       IRC                `toml:"irc"`
 	XMPP      XMPP               `toml:"xmpp"`
+	PubSub    PubSub             `toml:"pubsub"`
 	Demo      Demo               `toml:"demo"`
 	Limits    Limits             `toml:"limits"`
 	Access    Access             `toml:"access"`
@@ -148,6 +149,7 @@ func Defaults() Config {
 			Channels:                 map[string][]string{},
 		},
 		XMPP:      defaultXMPP(),
+		PubSub:    defaultPubSub(),
 		Demo:      Demo{Rate: 5},
 		Limits:    Limits{FeedTail: 4 << 20, FeedTails: 64 << 20, Patterns: 100, RCStream: 10},
 		Access:    Access{Private: []string{}},

@@ -44,6 +44,7 @@ func (c *Config) parseFile(name string, data []byte) error {
 	// of the defaults.
 	defaults := *c
 	c.Retention, c.Wikis, c.HTTP.CORSOrigins, c.UDP.Allow, c.Access.Private, c.IRC.Channels = nil, nil, nil, nil, nil, nil
+	c.PubSub.Admins, c.PubSub.Reserved = nil, nil
 	md, err := toml.NewDecoder(bytes.NewReader(data)).Decode(c)
 	if err != nil {
 		return fileError(name, err)
@@ -62,6 +63,12 @@ func (c *Config) parseFile(name string, data []byte) error {
 	}
 	if c.IRC.Channels == nil {
 		c.IRC.Channels = defaults.IRC.Channels
+	}
+	if c.PubSub.Admins == nil {
+		c.PubSub.Admins = defaults.PubSub.Admins
+	}
+	if c.PubSub.Reserved == nil {
+		c.PubSub.Reserved = defaults.PubSub.Reserved
 	}
 	if c.Access.Private == nil {
 		c.Access.Private = defaults.Access.Private

@@ -83,6 +83,7 @@ func (c Config) Validate() error {
 		v.errs = append(v.errs, err)
 	}
 	v.xmpp(&c)
+	v.pubsub(&c)
 	v.rate("demo.rate", c.Demo.Rate)
 	if c.Demo.Enabled && c.Demo.Rate == 0 {
 		v.bad("demo.rate", "is 0, so there would be no demo: give it a rate, or set demo.enabled to false")
