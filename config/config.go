@@ -3,7 +3,7 @@
 //
 // Every key can be set by an environment variable: TIDINGS_, the section and the key, in capitals and joined by
 // underscores, such as TIDINGS_HTTP_ADDR for addr in [http] and TIDINGS_DATA for the key data at the top. Lists of words
-// are separated by commas. [[retention]], [wikis], [[poll]], [[eventstreams]], [[redis]] and [[component]] are written as TOML in one line, such as
+// are separated by commas. [[retention]], [wikis], [[poll]], [[eventstreams]], [[redis]], [[component]] and [[bridge]] are written as TOML in one line, such as
 //
 //	TIDINGS_RETENTION='[{prefix = "/news", age = "7d"}]'
 //
@@ -44,6 +44,7 @@ type Config struct {
 	EventStreams []EventStreams `toml:"eventstreams"`
 	Redis        []Redis        `toml:"redis"`
 	Component    []Component    `toml:"component"`
+	Bridge       []Bridge       `toml:"bridge"`
 }
 
 // Off is the address of a listener that is not wanted.

@@ -158,6 +158,7 @@ func TestEnvironment(t *testing.T) {
 		"[]config.Poll":         `[{api_url = "https://w.example/api.php", interval = "1m", overlap = "2m", late = "3m"}]`,
 		"[]config.EventStreams": `[{url = "https://w.example/v2/stream/recentchange", silence = "3m"}]`,
 		"[]config.Room":         `[{name = "env", topics = ["/env"], title = "Env"}]`,
+		"[]config.Bridge":       `[{jid = "a@b.example", password = "p", name = "n", nick = "k", rate = 1.0, window = 2, max_stanza = "2KiB", rooms = [{room = "r@c.example", topics = ["/env"]}]}]`,
 		"[]config.Component":    `[{addr = "127.0.0.1:5347", domain = "pubsub.example.org", serves = "pubsub", secret = "s", host = "example.org"}]`,
 		"[]config.Redis":        `[{url = "redis://r.example", patterns = ["a", "b"]}]`,
 	}

@@ -36,6 +36,7 @@ func Parse(name string, data []byte, environ []string) (Config, error) {
 	}
 	c.fillSources()
 	c.fillComponents()
+	c.fillBridges()
 	return c, nil
 }
 
@@ -310,6 +311,8 @@ func nearKey(key toml.Key) string {
 	tags(toml.Key{"eventstreams"}, reflect.TypeFor[EventStreams]())
 	tags(toml.Key{"redis"}, reflect.TypeFor[Redis]())
 	tags(toml.Key{"component"}, reflect.TypeFor[Component]())
+	tags(toml.Key{"bridge"}, reflect.TypeFor[Bridge]())
+	tags(toml.Key{"bridge", "rooms"}, reflect.TypeFor[BridgeRoom]())
 	tags(toml.Key{"xmpp", "rooms"}, reflect.TypeFor[Room]())
 	if len(key) == 3 && key[0] == "wikis" {
 		tags(key[:2], reflect.TypeFor[recentchange.Wiki]())

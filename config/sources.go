@@ -132,6 +132,7 @@ func (c Config) withoutSecrets() Config {
 		c.Redis[i].URL = redacted(c.Redis[i].URL)
 	}
 	c.Component = componentsWithoutSecrets(c.Component)
+	c.hideBridges()
 	return c
 }
 

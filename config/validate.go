@@ -120,6 +120,7 @@ func (c Config) Validate() error {
 	}
 	v.sources(&c)
 	v.components(&c)
+	v.bridges(&c)
 	if err := c.Wikis.Validate(); err != nil {
 		v.errs = append(v.errs, err)
 	}
