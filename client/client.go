@@ -16,7 +16,8 @@
 //		fmt.Println(e.Topic, string(e.Payload))
 //	}
 //
-// A room of an XMPP server is read in the same way; a recent change is a struct there, as over HTTP:
+// A room of an XMPP server, or a node of a PubSub service, is read in the same way; a recent change is a struct there, as over
+// HTTP:
 //
 //	c, err := client.New("xmpp://localhost/en.wikipedia.org@conference.localhost")
 //	…
@@ -27,8 +28,8 @@
 //		}
 //	}
 //
-// Streams are Server-Sent Events (WHATWG HTML, section 9.2), or rooms of an XMPP server (XEP-0045 with the archive of
-// XEP-0313, RFC 6120, XEP-0198). They reconnect by themselves, go on after the last event they have seen, and say where that
+// Streams are Server-Sent Events (WHATWG HTML, section 9.2), or rooms and nodes of an XMPP server (XEP-0045 and XEP-0060 with
+// the archives of XEP-0313 and XEP-0442, RFC 6120, XEP-0198). They reconnect by themselves, go on after the last event they have seen, and say where that
 // was not possible. Errors carry a tidings.ErrorKind, so errors.Is(err,
 // tidings.ErrForbidden) works as on the server.
 package client
@@ -79,6 +80,7 @@ type Client struct {
 	attempts   int
 	maxMessage int
 	notify     func(Notice)
+	publisher  publisher // for XMPP
 }
 
 // Option changes a default of New.
@@ -122,16 +124,21 @@ type Notice struct {
 }
 
 // New returns a client of the server at baseURL. It does not connect. The URL is that of an HTTP server, such as
-// http://127.0.0.1:8080, or the address of an XMPP server or of a room (RFC 5122):
+// http://127.0.0.1:8080, or the address of an XMPP server, a room or a node (RFC 5122, XEP-0060 section 12.22):
 //
 //	xmpp://localhost/en.wikipedia.org@conference.localhost     anonymously
 //	xmpp://ann:PASSWORD@example.org                            with an account
 //	xmpp:enwiki@conference.example.org?join
+//	xmpp://localhost/pubsub.localhost?;node=/news/local        a node of a service; of a Tidings server, also /news/*
+//	xmpp://ann:PASSWORD@example.org/pubsub.example.org         a service, whose nodes are those of patterns and topics
+//	xmpp://localhost?;node=/news/local                         a node of the service that the server says it has
 //	xmpps://ann:PASSWORD@example.org:443                       with TLS from the first byte
 //
+// In a node's name percent signs and semicolons are percent-encoded, as is what no URL can hold.
+//
 // The server's host and port are what DNS says of the domain, unless the URL has a port or WithAddress says otherwise. Where
-// the host is an IP address, the domain is that of the room without its first label. Without TLS nothing is told to another
-// machine. A client for XMPP has Events; the other methods need HTTP.
+// the host is an IP address, the domain is that of the room or the service without its first label. Without TLS nothing is told to
+// another machine. A client for XMPP has Events and Publish; the other methods need HTTP.
 func New(baseURL string, opts ...Option) (*Client, error) {
 	u, err := url.Parse(baseURL)
 	if err != nil { // it is not repeated, as nobody knows where in it a password stands
@@ -306,7 +313,7 @@ func unreachable(err error) error {
 }
 
 // errNeedsHTTP says that something is not to be had over XMPP.
-var errNeedsHTTP = tidings.Errorf(tidings.ErrInvalid, "client: over XMPP there are Events only: use the server's HTTP URL")
+var errNeedsHTTP = tidings.Errorf(tidings.ErrInvalid, "client: over XMPP there are Events and Publish only: use the server's HTTP URL")
 
 // get asks for JSON.
 func (c *Client) get(ctx context.Context, path string, query url.Values, v any) error {

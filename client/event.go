@@ -43,10 +43,25 @@ var reserved = []string{"since", "limit", "format", "topic", "filter", "item", "
 // has the session, else the archive is read on from the last message (XEP-0313); a room of another server that has no archive
 // yields a *tidings.GapError without positions whenever the connection was lost. Live begins behind the last message in the
 // archive at the time the room was entered.
+//
+// Where the client's URL is that of a PubSub service, each pattern is a node, and none stands for the node of the URL. A pattern
+// with globs needs a Tidings server, and two patterns may not match the same node. The subscription is that of the session and
+// ends with it: those of the account are left alone. All else is as with rooms, the archive being the node's (XEP-0442), with
+// these differences:
+//
+//   - the payload of an item is the text of an element json (XEP-0335), the element <rc> of an Atom entry that a Tidings server
+//     made of a recent change, what such an entry carries in place of what is no XML, or the element as it was published. The time
+//     of an item that is said now, and does not tell it, is when it came.
+//   - a service without an archive, as Prosody and ejabberd are, has no position and no past but the items it keeps: AfterID goes on
+//     behind the item with that ID, and Since is an error. When the session was lost, the items are read that are new or have
+//     changed; versions that were replaced and items that were retracted meanwhile are not seen. Where no item is left that was
+//     known, or the node keeps none, a *tidings.GapError without positions is yielded.
+//   - that a node is purged is not told. That it is deleted ends the stream (ErrNotFound), as does the end of the right to
+//     read it (ErrForbidden).
 func (c *Client) Events(ctx context.Context, patterns []tidings.Pattern, from From, filters ...Filter) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		if c.xmpp != nil {
-			c.readRooms(ctx, patterns, from, filters, yield)
+			c.readXMPP(ctx, patterns, from, filters, yield)
 			return
 		}
 		ref, err := SubscribePath(patterns, filters...)

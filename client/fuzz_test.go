@@ -37,7 +37,7 @@ func FuzzMessage(f *testing.F) {
 			return
 		}
 		told := 0
-		s := &rooms{c: &Client{notify: func(Notice) {}}, yield: func(e Event, err error) bool {
+		s := &xmppStream{c: &Client{notify: func(Notice) {}}, yield: func(e Event, err error) bool {
 			if (err != nil) != (e.ContentType == "" && e.Payload == nil && e.ID == "" && e.Kind == tidings.Publish && e.Topic == "" && err != nil) {
 				t.Errorf("%+v with %v", e, err)
 			}

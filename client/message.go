@@ -43,8 +43,8 @@ func topicOf(local string) tidings.Topic {
 	return t
 }
 
-// parse reads what a message says; ok is false if that is nothing for a reader.
-func (r *room) parse(m xmlstream.Element, id string, stamp time.Time) (s saying, ok bool) {
+// read reads what a message says; ok is false if that is nothing for a reader.
+func (r *room) read(m xmlstream.Element, id string, stamp time.Time) (s saying, ok bool) {
 	s.id = id
 	e := &s.event
 	e.Topic, e.ID, e.Time = r.topic, id, stamp
@@ -91,10 +91,7 @@ func (r *room) parse(m xmlstream.Element, id string, stamp time.Time) (s saying,
 		case !json.IsZero():
 			e.Payload = []byte(json.Text())
 		case !other.IsZero():
-			e.Payload = other.AppendXML(nil, "")
-			if other.Space() == "" { // which had to be said in the message
-				e.Payload = bytes.Replace(e.Payload, []byte(" xmlns=''"), nil, 1)
-			}
+			e.Payload = published(other)
 		case body != fmt.Sprintf("[%d bytes of %s, item %s]", sizeOf(body), e.ContentType, e.ID):
 			e.Payload = []byte(body)
 		}
@@ -104,6 +101,15 @@ func (r *room) parse(m xmlstream.Element, id string, stamp time.Time) (s saying,
 		return s, false
 	}
 	return s, true
+}
+
+// published returns an element as it was published.
+func published(el xmlstream.Element) []byte {
+	b := el.AppendXML(nil, "")
+	if el.Space() == "" { // which had to be said in the message
+		b = bytes.Replace(b, []byte(" xmlns=''"), nil, 1)
+	}
+	return b
 }
 
 // told takes the topic that an element names.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"tidings"
@@ -17,64 +16,49 @@ import (
 	"tidings/xmpp/xmlstream"
 )
 
-// state is what a room is waited for.
-type state uint8
-
-const (
-	joining state = iota // to let us in
-	asking               // to answer a query of its archive
-	live
-)
-
-// room is one room of a stream. It is entered first, then its archive is read from the last message on, and what was said
-// meanwhile comes behind that: so nothing is missed between them, and what comes both ways is told apart by its id.
+// room is one room of a stream.
 type room struct {
-	s     *rooms
-	jid   jid.JID
-	topic tidings.Topic // "" if the address does not say it
-	nick  string
-	state state
-	heard time.Time
-
-	known   bool // where to go on is known
-	last    string
-	at      tidings.Position // of last, if that is one
-	seen    []string         // the last ids, oldest first, where they are no positions
-	lasting bool             // the room has an archive
-
-	query   string // id of the query that is not answered
-	paged   bool   // it has brought something
-	anchor  bool   // it asks where the archive ends
-	subject bool   // the subject has come, and with it all of the room's own history
-	held    []saying
-	dropped bool // more was said than is held
+	feed
+	topic   tidings.Topic // "" if the address does not say it
+	nick    string
+	subject bool // the subject has come, and with it all of the room's own history
 }
 
-// saying is a message of a room.
-type saying struct {
-	id    string
-	event Event
-	gap   *tidings.GapError
+func newRoom(s *xmppStream, address jid.JID) *room {
+	r := &room{feed: feed{s: s, jid: address, name: address.String()}, topic: topicOf(address.Local())}
+	r.parse = r.read
+	return r
 }
 
-// Limits of a room.
-const (
-	maxHeld  = 10_000 // messages that wait while the archive is read
-	maxSeen  = 512    // ids that are remembered
-	pageSize = 100
-	// A room that says nothing for so long is asked whether we are still in it (XEP-0410); one that owes an answer for half of
-	// it has failed.
-	defaultSilence = 5 * time.Minute
-)
-
-func newRoom(s *rooms, address jid.JID) *room {
-	return &room{s: s, jid: address, topic: topicOf(address.Local())}
+// enter implements part.
+func (r *room) enter() error {
+	r.nick = r.s.nick()
+	return r.join()
 }
 
-// send sends a stanza to the room, or to somebody in it.
-func (r *room) send(k stanza.Kind, typ, id string, to jid.JID, payload []byte) error {
-	b := append(stanza.AppendStart(nil, k, typ, id, jid.JID{}, to), payload...)
-	return r.s.conn.Send(stanza.AppendEnd(b, k))
+// leave implements part. The end of the session says enough.
+func (r *room) leave() bool { return false }
+
+// take implements part.
+func (r *room) take(st *stanza.Stanza) (mine bool, err error) {
+	if st.From.Bare() != r.jid {
+		return false, nil
+	}
+	r.heard = time.Now()
+	switch st.Kind {
+	case stanza.Presence:
+		err = r.presence(st)
+	case stanza.Message:
+		err = r.message(st)
+	case stanza.IQ:
+		switch {
+		case st.ID == selfPing:
+			err = r.pinged(st)
+		case st.ID == r.query && st.From == r.jid && r.query != "":
+			err = r.answer(st)
+		}
+	}
+	return true, err
 }
 
 // self returns our address in the room.
@@ -88,8 +72,8 @@ func (r *room) self() (jid.JID, error) {
 
 // join enters the room without history (XEP-0045 section 7.2).
 func (r *room) join() error {
-	r.state, r.subject, r.query, r.heard = joining, false, "", time.Now()
-	r.held, r.dropped = nil, false
+	r.reset()
+	r.subject = false
 	self, err := r.self()
 	if err != nil {
 		return err
@@ -157,37 +141,13 @@ func (r *room) out(u *muc.User) error {
 	return tidings.Errorf(kind, "client: %s has shown us out: %s", r.jid, why)
 }
 
-// begin tells what was held back, and from now on what is said.
-func (r *room) begin() error {
-	r.state = live
-	held := r.held
-	r.held = nil
-	r.s.up()
-	for _, m := range held {
-		if err := r.tell(m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // message takes a message of the room: one that is said now, or one of the archive.
 func (r *room) message(st *stanza.Stanza) error {
 	if found, ok := mam.FindResult(st.Element); ok {
-		switch {
-		case st.From != r.jid || found.QueryID != r.query || r.query == "":
-			return nil
-		case r.anchor:
-			r.set(found.ID)
-			r.remember(found.ID)
+		if st.From != r.jid || found.QueryID != r.query || r.query == "" {
 			return nil
 		}
-		r.paged, r.lasting, r.known = true, true, true
-		if m, ok := r.parse(found.Message, found.ID, found.Stamp); ok {
-			return r.tell(m)
-		}
-		r.set(found.ID)
-		return nil
+		return r.result(found)
 	}
 	if st.Type != stanza.TypeGroupchat {
 		return nil
@@ -200,68 +160,27 @@ func (r *room) message(st *stanza.Stanza) error {
 	if old && !r.subject {
 		return nil // a room that sends history to those who want none
 	}
-	m, ok := r.parse(st.Element, r.idOf(st.Element), stamp)
-	switch {
-	case !ok || r.state == joining:
-		return nil
-	case r.state == live:
-		return r.tell(m)
-	case len(r.held) >= maxHeld: // they are in the archive as well
-		r.held, r.dropped = nil, true
+	m, ok := r.parse(st.Element, idOf(st.Element, r.jid), stamp)
+	if !ok {
 		return nil
 	}
-	r.held = append(r.held, m)
-	return nil
+	return r.say(m)
 }
 
-// idOf returns the id that the room's archive gives a message (XEP-0359), "" if it has none.
-func (r *room) idOf(message xmlstream.Element) string {
+// idOf returns the id that an archive gives a message (XEP-0359), "" if it has none.
+func idOf(message xmlstream.Element, archive jid.JID) string {
 	for c := range message.Children() {
-		if c.Is(nsSID, "stanza-id") && c.Attr("by") == r.jid.String() {
+		if c.Is(nsSID, "stanza-id") && c.Attr("by") == archive.String() {
 			return c.Attr("id")
 		}
 	}
 	return ""
 }
 
-// tell yields a message that has not been told.
-func (r *room) tell(m saying) error {
-	if m.gap != nil {
-		if m.gap.Oldest.Epoch == r.at.Epoch && m.gap.Oldest.Offset <= r.at.Offset {
-			return nil // the archive had it
-		}
-		r.set(m.gap.Oldest.String())
-		return r.s.emit(Event{}, m.gap)
-	}
-	if p := m.event.Position; !p.IsZero() {
-		if p.Epoch == r.at.Epoch && p.Offset <= r.at.Offset {
-			return nil
-		}
-		r.last, r.at = m.id, p
-	} else if m.id != "" {
-		if slices.Contains(r.seen, m.id) {
-			return nil
-		}
-		r.remember(m.id)
-		r.last = m.id
-	}
-	return r.s.emit(m.event, nil)
-}
-
-func (r *room) remember(id string) {
-	if !r.at.IsZero() {
-		return
-	}
-	if len(r.seen) == maxSeen {
-		r.seen = slices.Delete(r.seen, 0, 1)
-	}
-	r.seen = append(r.seen, id)
-}
-
 // selfPing is the id of pings of ourselves.
 const selfPing = "self"
 
-// look sees whether the room has been silent for too long.
+// look implements part.
 func (r *room) look(now time.Time) error {
 	quiet := now.Sub(r.heard)
 	if r.state != live {

@@ -31,11 +31,20 @@ type xmppServer struct {
 	direct   bool
 	room     jid.JID // zero if the address names none
 	nick     string
-	secret   string // of the room
+	secret   string  // of the room
+	service  jid.JID // of PubSub; zero if the address names none
+	node     string  // of the service
 }
 
-// parseXMPP reads the address of a server or a room (RFC 5122): xmpp://[USER[:PASSWORD]@]HOST[:PORT][/ROOM@DOMAIN[/NICK]], or
-// xmpp:ROOM@DOMAIN?join. The port and the password go beyond the RFC, as does xmpps, which is TLS from the first byte.
+// pubsub reports whether the address is that of nodes.
+func (s *xmppServer) pubsub() bool { return !s.service.IsZero() || s.node != "" }
+
+// parseXMPP reads the address of a server, a room or a node (RFC 5122):
+//
+//	xmpp://[USER[:PASSWORD]@]HOST[:PORT][/ROOM@DOMAIN[/NICK]]      xmpp:ROOM@DOMAIN?join
+//	xmpp://[USER[:PASSWORD]@]HOST[:PORT][/SERVICE][?;node=NODE]    xmpp:SERVICE?;node=NODE (XEP-0060 section 12.22)
+//
+// The port and the password go beyond the RFC, as does xmpps, which is TLS from the first byte.
 func parseXMPP(u *url.URL) (*xmppServer, error) {
 	s := &xmppServer{direct: u.Scheme == "xmpps"}
 	path := strings.TrimPrefix(u.Path, "/")
@@ -45,35 +54,51 @@ func parseXMPP(u *url.URL) (*xmppServer, error) {
 			return nil, err
 		}
 	}
-	if path != "" {
-		room, err := jid.Parse(path)
-		if err != nil {
-			return nil, err
-		}
-		if room.Local() == "" {
-			return nil, fmt.Errorf("%s is not the address of a room", path)
-		}
-		s.room, s.nick = room.Bare(), room.Resource()
-	}
+	var typ string // the query type (RFC 5122 section 2.5)
 	for i, part := range strings.Split(u.RawQuery, ";") {
 		name, value, _ := strings.Cut(part, "=")
 		value, err := url.PathUnescape(value)
 		switch {
 		case err != nil:
 			return nil, err
-		case i == 0 && (part == "" || part == "join"): // the query type (RFC 5122 section 2.5, XEP-0045 section 17.3)
-		case name == "password":
+		case i == 0 && (part == "" || part == "join" || part == "pubsub"): // XEP-0045 section 17.3, XEP-0060 section 12.22
+			typ = part
+		case name == "password" && typ != "pubsub":
 			s.secret = value
+		case name == "node" && typ != "join" && value != "":
+			s.node = value
+		case name == "action" && typ == "pubsub" && (value == "subscribe" || value == "retrieve"):
 		default:
 			return nil, fmt.Errorf("nothing is known to do with %s", part)
 		}
 	}
-	_, parent, _ := strings.Cut(s.room.Domain(), ".")
-	domain := cmp.Or(u.Hostname(), parent)
+	var home string // the domain of the account, unless the host is one
+	if path != "" {
+		j, err := jid.Parse(path)
+		switch {
+		case err != nil:
+			return nil, err
+		case typ != "join" && (s.node != "" || j.Local() == ""):
+			if s.service = j; !j.IsBare() {
+				return nil, fmt.Errorf("%s is not the address of a service", path)
+			}
+		case j.Local() == "" || typ == "pubsub":
+			return nil, fmt.Errorf("%s is not the address of a room", path)
+		default:
+			s.room, s.nick = j.Bare(), j.Resource()
+		}
+		if home = j.Domain(); s.service.Local() == "" { // else it is an account, whose nodes are those of XEP-0163
+			_, home, _ = strings.Cut(home, ".")
+		}
+	}
+	if s.secret != "" && s.pubsub() {
+		return nil, errors.New("a node has no password")
+	}
+	domain := cmp.Or(u.Hostname(), home)
 	if addr, err := netip.ParseAddr(domain); err == nil {
 		// An address is where the server listens, and hardly its name.
 		s.address = u.Host
-		if domain = parent; domain == "" && addr.IsLoopback() {
+		if domain = home; domain == "" && addr.IsLoopback() {
 			domain = "localhost"
 		}
 		domain = cmp.Or(domain, u.Hostname())
@@ -96,15 +121,21 @@ func WithTLS(conf *tls.Config) Option { return func(c *Client) { c.tls = conf } 
 // WithAddress connects to HOST:PORT for XMPP, whatever DNS says of the domain.
 func WithAddress(address string) Option { return func(c *Client) { c.address = address } }
 
-// dialXMPP connects, and resumes a session if it is not nil.
-func (c *Client) dialXMPP(ctx context.Context, session *dial.Session) (*dial.Conn, error) {
-	return dial.Dial(ctx, dial.Config{
+// dialConfig returns how to connect.
+func (c *Client) dialConfig() dial.Config {
+	return dial.Config{
 		JID: c.xmpp.account, Password: c.xmpp.password, Address: cmp.Or(c.address, c.xmpp.address), DirectTLS: c.xmpp.direct, TLS: c.tls,
-		Manage: true, Resume: session,
 		// As with HTTP, what is silent for three keepalives is dead.
 		Timeout: c.timeout, Keepalive: 2 * c.keepalive, PingTimeout: c.keepalive, MaxStanza: c.maxMessage,
 		Software: dial.Software{Name: "tidings"},
-	})
+	}
+}
+
+// dialXMPP connects for a stream, and resumes a session if it is not nil.
+func (c *Client) dialXMPP(ctx context.Context, session *dial.Session) (*dial.Conn, error) {
+	cfg := c.dialConfig()
+	cfg.Manage, cfg.Resume = true, session
+	return dial.Dial(ctx, cfg)
 }
 
 // RoomAddress returns the localpart of the room that a Tidings server has for a pattern: the host for the topic
@@ -150,16 +181,34 @@ func (c *Client) conference(ctx context.Context, conn *dial.Conn) (string, error
 	if !c.xmpp.room.IsZero() {
 		return c.xmpp.room.Domain(), nil
 	}
+	j, err := c.discover(ctx, conn, "has no rooms", func(i *disco.Info) bool {
+		return i.Has(muc.NS) && slices.ContainsFunc(i.Identities, func(i disco.Identity) bool { return i.Category == "conference" })
+	})
+	return j.Domain(), err
+}
+
+// service returns the address of the server's PubSub: that of the address, or what the server says it has.
+func (c *Client) service(ctx context.Context, conn *dial.Conn) (jid.JID, error) {
+	if !c.xmpp.service.IsZero() {
+		return c.xmpp.service, nil
+	}
+	return c.discover(ctx, conn, "has no PubSub", func(i *disco.Info) bool {
+		return slices.ContainsFunc(i.Identities, func(i disco.Identity) bool { return i.Category == "pubsub" && i.Type == "service" })
+	})
+}
+
+// discover returns the first of the server's services that fits (XEP-0030).
+func (c *Client) discover(ctx context.Context, conn *dial.Conn, none string, fits func(*disco.Info) bool) (jid.JID, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	server := conn.JID().DomainJID()
 	ans, err := conn.Request(ctx, stanza.TypeGet, server, disco.AppendItemsQuery(nil, ""))
 	if err != nil {
-		return "", err
+		return jid.JID{}, err
 	}
 	items, err := disco.ParseItems(ans.Payload())
 	if err != nil {
-		return "", err
+		return jid.JID{}, err
 	}
 	for _, it := range items {
 		ans, err := conn.Request(ctx, stanza.TypeGet, it.JID, disco.AppendInfoQuery(nil, ""))
@@ -167,14 +216,20 @@ func (c *Client) conference(ctx context.Context, conn *dial.Conn) (string, error
 			continue
 		}
 		if err != nil {
-			return "", err
+			return jid.JID{}, err
 		}
-		info, err := disco.ParseInfo(ans.Payload())
-		if err == nil && info.Has(muc.NS) && slices.ContainsFunc(info.Identities, func(i disco.Identity) bool { return i.Category == "conference" }) {
-			return it.JID.Domain(), nil
+		if info, err := disco.ParseInfo(ans.Payload()); err == nil && fits(info) {
+			return it.JID, nil
 		}
 	}
-	return "", tidings.Errorf(tidings.ErrNotFound, "client: %s has no rooms", server)
+	return jid.JID{}, tidings.Errorf(tidings.ErrNotFound, "client: %s %s", server, none)
+}
+
+// pubsubKinds are the kinds of XEP-0060's own conditions that say more than the stanza's.
+var pubsubKinds = map[string]tidings.ErrorKind{
+	"payload-too-big": tidings.ErrTooLarge, "item-required": tidings.ErrInvalid, "invalid-payload": tidings.ErrInvalid,
+	"precondition-not-met": tidings.ErrConflict, "node-full": tidings.ErrConflict, "pending-subscription": tidings.ErrForbidden,
+	"closed-node": tidings.ErrForbidden, "too-many-subscriptions": tidings.ErrRateLimited,
 }
 
 // xmppKinds are the kinds of errors that others than a failing connection are; what is not here may pass.
@@ -196,7 +251,9 @@ func xmppError(err error) error {
 	}
 	kind := tidings.ErrorKind(0)
 	if e, ok := errors.AsType[*stanza.Error](err); ok && e.Type != stanza.Wait {
-		kind = xmppKinds[e.Condition]
+		if kind = xmppKinds[e.Condition]; e.Space == nsPubSubErrors {
+			kind = cmp.Or(pubsubKinds[e.Name], kind)
+		}
 	} else if e, ok := errors.AsType[*xmppstream.Error](err); ok {
 		if kind = xmppKinds[e.Condition]; kind == tidings.ErrRateLimited {
 			kind = 0 // on another connection it may go

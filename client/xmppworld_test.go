@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,8 +18,11 @@ import (
 	"tidings/journal"
 	"tidings/outlet"
 	"tidings/outlet/outlettest"
+	"tidings/outlet/xmpp/pubsub"
 	"tidings/outlet/xmpp/room"
+	model "tidings/pubsub"
 	"tidings/recentchange"
+	"tidings/xmpp/sasl"
 	"tidings/xmpp/server"
 	"tidings/xmpp/service"
 )
@@ -60,17 +65,16 @@ func (w *wire) serve() {
 			return
 		}
 		w.mu.Lock()
-		down := w.down
+		down, to := w.down, w.to
 		w.mu.Unlock()
 		if down {
 			in.Close()
 			continue
 		}
-		out, err := net.Dial("tcp", w.to)
-		if err != nil {
-			w.t.Error(err)
+		out, err := net.Dial("tcp", to)
+		if err != nil { // the server is being restarted
 			in.Close()
-			return
+			continue
 		}
 		w.mu.Lock()
 		w.conns = append(w.conns, in, out)
@@ -110,12 +114,36 @@ func (w *wire) refuse(down bool) {
 	w.down = down
 }
 
-// xmppWorld is a Tidings server with rooms.
+// users are accounts whose password is their name.
+type users []string
+
+func (u users) Exists(localpart string) bool { return slices.Contains(u, localpart) }
+
+func (u users) Keys(username string, h sasl.Hash) (sasl.Keys, string) {
+	k, err := h.Keys(username, []byte("salt"), sasl.MinIterations)
+	if err != nil {
+		panic(err)
+	}
+	if !u.Exists(username) {
+		return k, ""
+	}
+	return k, username
+}
+
+func (users) Attempt(context.Context, string, netip.Addr) (func(bool), error) {
+	return func(bool) {}, nil
+}
+
+// xmppWorld is a Tidings server with rooms and nodes.
 type xmppWorld struct {
 	*outlettest.World
-	rooms *room.Server
-	srv   *server.Server
-	addr  string
+	rooms  *room.Server
+	nodes  *model.Service
+	pubsub *pubsub.Server
+	srv    *server.Server
+	addr   string
+	stop   func()
+	again  func()
 }
 
 // startXMPP serves the rooms of a world, and what the test adds.
@@ -125,41 +153,64 @@ func startXMPP(t *testing.T, change func(*server.Options), services map[string]s
 	j := journal.NewMemory(o)
 	t.Cleanup(func() { j.Close() })
 	w := &xmppWorld{World: outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(recentchange.Wikis{})}, edge.Options{})}
+	topics := func(ctx context.Context, p tidings.Pattern) (ts []tidings.Topic, err error) {
+		infos, err := j.Topics(ctx, p)
+		for _, i := range infos {
+			ts = append(ts, i.Topic)
+		}
+		return ts, err
+	}
 	var err error
 	w.rooms, err = room.New(room.Options{
-		Hub: w.Hub, Edge: w.Edge, Authenticate: w.Policy.Authenticate, May: w.Policy.May, Audience: w.Policy.Audience,
-		Topics: func(ctx context.Context, p tidings.Pattern) (ts []tidings.Topic, err error) {
-			infos, err := j.Topics(ctx, p)
-			for _, i := range infos {
-				ts = append(ts, i.Topic)
-			}
-			return ts, err
-		},
+		Hub: w.Hub, Edge: w.Edge, Authenticate: w.Policy.Authenticate, May: w.Policy.May, Audience: w.Policy.Audience, Topics: topics,
 		Wikis: recentchange.Wikis{"enwiki": {ServerName: "en.wikipedia.org", ServerURL: "https://en.wikipedia.org"}},
 		Rooms: map[string]room.Room{"brief": {Patterns: []tidings.Pattern{tidings.MustPattern("/brief/**")}}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	so := server.Options{Edge: w.Edge, Domain: "localhost", Anonymous: true}
+	bucket, err := j.Bucket(t.Context(), "nodes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.nodes, err = model.Open(t.Context(), model.Options{Store: bucket, Log: j, Hub: w.Hub, Policy: w.Policy, Domain: "localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.nodes.Close() })
+	w.again = func() { w.serve(change, services, topics) }
+	w.again()
+	t.Cleanup(func() { w.stop() })
+	return w
+}
+
+// serve starts the server.
+func (w *xmppWorld) serve(change func(*server.Options), services map[string]service.Service, topics func(context.Context, tidings.Pattern) ([]tidings.Topic, error)) {
+	w.Helper()
+	var err error
+	w.pubsub, err = pubsub.New(pubsub.Options{Model: w.nodes, Hub: w.Hub, Edge: w.Edge, May: w.Policy.May, Audience: w.Policy.Audience, Topics: topics})
+	if err != nil {
+		w.Fatal(err)
+	}
+	so := server.Options{Edge: w.Edge, Domain: "localhost", Anonymous: true, Users: users{"hamlet", "bernardo", "yorick"}}
 	if change != nil {
 		change(&so)
 	}
 	if w.srv, err = server.New(so); err != nil {
-		t.Fatal(err)
+		w.Fatal(err)
 	}
-	w.srv.HandleAccounts(domain{w.srv})
+	w.srv.HandleAccounts(w.pubsub.Follow(domain{w.srv}))
 	if services == nil {
-		services = map[string]service.Service{"conference.localhost": w.rooms}
+		services = map[string]service.Service{"conference.localhost": w.rooms, "pubsub.localhost": w.pubsub}
 	}
 	for name, s := range services {
 		if err := w.srv.Handle(name, s); err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		w.Fatal(err)
 	}
 	w.addr = ln.Addr().String()
 	done := make(chan struct{})
@@ -170,14 +221,28 @@ func startXMPP(t *testing.T, change func(*server.Options), services map[string]s
 			mode = server.StartTLS
 		}
 		if err := w.srv.Serve(ln, mode); err != nil {
-			t.Error(err)
+			w.Error(err)
 		}
 	}()
-	t.Cleanup(func() {
-		w.srv.Close()
+	srv, ps := w.srv, w.pubsub
+	w.stop = sync.OnceFunc(func() {
+		srv.Close()
 		<-done
+		ps.Close()
 	})
-	return w
+}
+
+// restart starts another server in the place of this one, which knows nothing of its sessions, behind the relay.
+func (w *xmppWorld) restart(relay *wire) {
+	w.Helper()
+	relay.refuse(true)
+	relay.cut()
+	w.stop()
+	w.again()
+	relay.mu.Lock()
+	relay.to = w.addr
+	relay.mu.Unlock()
+	relay.refuse(false)
 }
 
 // change publishes a change of en.wikipedia.org.

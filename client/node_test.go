@@ -1,0 +1,369 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tidings"
+	"tidings/client"
+	model "tidings/pubsub"
+	"tidings/xmpp/server"
+)
+
+const enwikiNode = "xmpp://localhost/pubsub.localhost?;node=/recentchange/en.wikipedia.org"
+
+// Whatever breaks the connection, and whichever way it is resumed, every item comes once and in order; so it is when the server
+// is another one that knows nothing of the sessions.
+func TestNodeEveryItemOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		window  time.Duration
+		restart bool
+	}{{"resumed", 0, false}, {"from the archive", -1, false}, {"restarted", 0, true}} {
+		for _, start := range []string{"live", "after", "since", "pattern"} {
+			t.Run(tt.name+", "+start, func(t *testing.T) {
+				t.Parallel()
+				const past, n = 150, 900
+				w := startXMPP(t, func(o *server.Options) { o.ResumeWindow = tt.window }, nil)
+				seed := rand.Uint64()
+				t.Logf("seed %d", seed)
+				random := rand.New(rand.NewPCG(seed, 0))
+				relay := newWire(t, w.addr, func(n int) int {
+					if n == 0 && start == "live" {
+						return 12_000 // enough to get there
+					}
+					return 6000 + random.IntN(30_000)
+				})
+				var first tidings.Position
+				for id := range past {
+					if p := w.change(id); id == 0 {
+						first = p
+					}
+				}
+				if err := w.Hub.Drain(t.Context()); err != nil { // for readers they are the past from then on
+					t.Fatal(err)
+				}
+				url, from, want := enwikiNode, client.Live, past
+				switch start {
+				case "after":
+					from, want = client.After(first), 1
+				case "since":
+					from, want = client.Since(time.Now().Add(-time.Hour)), 0
+				case "pattern":
+					url, from, want = "xmpp://hamlet:hamlet@localhost/pubsub.localhost?;node=/recentchange/*.wikipedia.org", client.After(first), 1
+				}
+				r := readRoom(t, url, relay.ln.Addr().String(), nil, from, nil)
+				if start == "live" {
+					r.connected()
+				}
+				var publishing sync.WaitGroup
+				publishing.Go(func() {
+					for id := range n {
+						w.change(past + id)
+					}
+				})
+				defer publishing.Wait()
+				var last tidings.Position
+				for ; want < past+n; want++ {
+					switch v := r.next().(type) {
+					case error:
+						t.Fatalf("behind %s, with %d to come: %v", last, past+n-want, v)
+					case client.Event:
+						rc, ok := v.RecentChange()
+						if !ok || rc.ID != int64(want) || rc.Title != fmt.Sprintf("Title <%d>", want) || v.Position.Offset <= last.Offset ||
+							v.Topic != "/recentchange/en.wikipedia.org" || v.ID != v.Position.String() || v.Time.Unix() != 1772600767 {
+							t.Fatalf("%+v (%v) in %+v behind %s, want change %d", rc, ok, v, last, want)
+						}
+						last = v.Position
+					}
+					if tt.restart && want%300 == 299 {
+						w.restart(relay)
+					}
+				}
+				lines := relay.cut()
+				if lines < 4 {
+					t.Errorf("there were %d connections only", lines)
+				}
+				if resumed := w.srv.Stats().Resumed; !tt.restart && (resumed > 0) != (tt.window == 0) {
+					t.Errorf("%d sessions were resumed", resumed)
+				}
+				t.Logf("%d connections", lines)
+			})
+		}
+	}
+}
+
+// Hundreds of broken connections, some of sessions that the server has forgotten, lose and repeat nothing of thousands of items.
+func TestNodeHundredsOfCuts(t *testing.T) {
+	t.Parallel()
+	const n = 3000
+	w := startXMPP(t, nil, nil)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	relay := newWire(t, w.addr, func(int) int { return 4000 + random.IntN(20_000) })
+	first := w.change(0)
+	r := readRoom(t, enwikiNode, relay.ln.Addr().String(), nil, client.After(first), nil)
+	var publishing sync.WaitGroup
+	publishing.Go(func() {
+		for id := range n {
+			w.change(1 + id)
+		}
+	})
+	defer publishing.Wait()
+	for want := 1; want <= n; want++ {
+		switch v := r.next().(type) {
+		case error:
+			t.Fatalf("before %d: %v", want, v)
+		case client.Event:
+			if rc, ok := v.RecentChange(); !ok || rc.ID != int64(want) {
+				t.Fatalf("%+v, want change %d", v, want)
+			}
+		}
+		if want%1000 == 500 {
+			w.restart(relay)
+		}
+	}
+	if lines := relay.cut(); lines < 200 {
+		t.Errorf("there were %d connections only", lines)
+	} else {
+		t.Logf("%d connections, %d resumed by the last server", lines, w.srv.Stats().Resumed)
+	}
+}
+
+// subscriptions waits until the service knows of so many subscriptions.
+func (w *xmppWorld) subscriptions(want int) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), patience)
+	defer cancel()
+	for w.nodes.Stats().Subscriptions != want {
+		if ctx.Err() != nil {
+			w.Fatalf("there are %d subscriptions, want %d", w.nodes.Stats().Subscriptions, want)
+		}
+		runtime.Gosched()
+	}
+}
+
+// hamlet is an account, as the model knows it.
+var hamlet = model.Entity{Actor: tidings.Actor{Kind: tidings.User, Name: "hamlet@localhost"}, JID: "hamlet@localhost"}
+
+// A reader leaves nothing behind, also where the connection was lost when it ended, and the account's own subscriptions stay.
+func TestNodeLeavesNothing(t *testing.T) {
+	w := startXMPP(t, nil, nil)
+	w.change(0)
+	own, err := w.nodes.Subscribe(t.Context(), hamlet, "/recentchange/en.wikipedia.org", "hamlet@localhost", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	relay := newWire(t, w.addr, nil)
+	const url = "xmpp://hamlet:hamlet@localhost/pubsub.localhost?;node=/recentchange/en.wikipedia.org"
+	r := readRoom(t, url, relay.ln.Addr().String(), nil, client.Live, nil)
+	r.connected()
+	w.subscriptions(2)
+	w.change(1)
+	r.event()
+	r.cancel()
+	w.subscriptions(1)
+
+	r = readRoom(t, url, relay.ln.Addr().String(), nil, client.Live, nil, client.WithBackoff(patience, patience))
+	r.connected()
+	relay.cut()
+	for { // until it waits
+		r.mu.Lock()
+		lost := slices.ContainsFunc(r.notices, func(n client.Notice) bool { return n.Err != nil })
+		r.mu.Unlock()
+		if lost {
+			break
+		}
+		runtime.Gosched()
+	}
+	w.subscriptions(2) // the session waits to be resumed
+	r.cancel()
+	w.subscriptions(1)
+	subs, err := w.nodes.Subscriptions(hamlet, "")
+	if err != nil || len(subs) != 1 || subs[0].SubID != own.SubID {
+		t.Errorf("%+v, %v", subs, err)
+	}
+}
+
+// Every kind of payload comes as it was published, live and from the archive.
+func TestNodePayloads(t *testing.T) {
+	w := startXMPP(t, nil, nil)
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	events := []tidings.Event{
+		{Topic: "/news/Local", ID: "one", ContentType: "application/json", Payload: []byte(`{"a": [1, "<&>"]}`)},
+		{Topic: "/news/Local", ID: "two;=%&", ContentType: "text/plain", Payload: []byte("text & <more>\nlines")},
+		{Topic: "/news/Local", ID: "three", ContentType: "application/atom+xml;type=entry", Payload: []byte("<entry xmlns='http://www.w3.org/2005/Atom'><id>urn:x</id><title>T</title><content>C</content></entry>")},
+		{Topic: "/news/Local", ID: "four", ContentType: "application/xml", Payload: []byte("<plain><x/></plain>")},
+		{Topic: "/news/Local", ID: "four b", ContentType: "application/xml", Payload: []byte("<a:plain xmlns:a='urn:a' a:b='c'>d</a:plain>")},
+		{Topic: "/news/Local", ID: "five", ContentType: "image/png", Payload: []byte("\x89PNG\xff")},
+		{Topic: "/news/Local", ID: "two;=%&", Kind: tidings.Retract},
+		{Topic: "/news/Sport", ContentType: "text/plain", Payload: []byte("[3 bytes of text/plain, item x]")},
+		{Topic: "/~princely_musings", ID: "x", ContentType: "application/json", Payload: []byte("7")},
+	}
+	w.Publish("/news/first", 1, 1)
+	var ps []tidings.Pattern
+	for _, p := range []string{"/news/*", "/~*"} {
+		ps = append(ps, tidings.MustPattern(p))
+	}
+	live := readRoom(t, "xmpp://localhost/pubsub.localhost", w.addr, ps, client.Live, nil)
+	live.connected()
+	for i := range events {
+		events[i].Time = at
+		events[i].Position = w.Append(events[i])
+	}
+	check := func(r *reader, archived bool, which func(tidings.Topic) bool) {
+		t.Helper()
+		for _, want := range events {
+			if !which(want.Topic) {
+				continue
+			}
+			e := r.event()
+			if want.ID == "" {
+				want.ID = want.Position.String()
+			}
+			if want.ContentType == "text/plain" {
+				want.ContentType += "; charset=utf-8"
+			}
+			if e.Topic != want.Topic || e.Position != want.Position || e.ID != want.ID || e.Kind != want.Kind || e.ContentType != want.ContentType || string(e.Payload) != string(want.Payload) {
+				t.Errorf("got  %+v %q\nwant %+v %q", e, e.Payload, want, want.Payload)
+			}
+			if archived && !e.Time.Equal(at) || e.Time.IsZero() {
+				t.Errorf("%s is of %s", e.ID, e.Time)
+			}
+		}
+	}
+	news := func(topic tidings.Topic) bool { return strings.HasPrefix(string(topic), "/news/") }
+	check(live, false, func(tidings.Topic) bool { return true })
+	check(readRoom(t, "xmpp://127.0.0.1?;node=/news/[LS]*", w.addr, nil, client.Since(time.Now().Add(-time.Hour)), nil), true, news)
+	check(readRoom(t, "xmpp:pubsub.localhost?pubsub;action=subscribe;node=princely_musings", w.addr, nil, client.Since(time.Now().Add(-time.Hour)), nil), true,
+		func(topic tidings.Topic) bool { return !news(topic) })
+}
+
+// What is not kept any more is a gap, at the beginning and in the middle.
+func TestNodeGap(t *testing.T) {
+	for name, window := range map[string]time.Duration{"resumed": 0, "from the archive": -1} {
+		t.Run(name, func(t *testing.T) {
+			w := startXMPP(t, func(o *server.Options) { o.ResumeWindow = window }, nil)
+			relay := newWire(t, w.addr, nil)
+			ps := w.Publish("/brief/a", 1, 3)
+			w.Trim()
+			oldest := ps[2]
+			four := w.Publish("/brief/a", 4, 4)[0]
+			r := readRoom(t, "xmpp://localhost/pubsub.localhost?;node=/brief/a", relay.ln.Addr().String(), nil, client.After(ps[0]), nil)
+			gap, ok := errors.AsType[*tidings.GapError](r.err())
+			if !ok || gap.Asked != ps[0] || gap.Oldest != oldest {
+				t.Fatalf("%v", gap)
+			}
+			if e := r.event(); e.Position != four {
+				t.Fatalf("%+v", e)
+			}
+			r.connected()
+			relay.refuse(true)
+			relay.cut()
+			five := w.Publish("/brief/a", 5, 5)[0]
+			w.Trim()
+			six := w.Publish("/brief/a", 6, 6)[0]
+			relay.refuse(false)
+			gap, ok = errors.AsType[*tidings.GapError](r.err())
+			if !ok || gap.Asked != four || gap.Oldest != five {
+				t.Fatalf("%v", gap)
+			}
+			if e := r.event(); e.Position != six {
+				t.Fatalf("%+v", e)
+			}
+		})
+	}
+}
+
+// Errors that do not pass end the stream, and say which they are.
+func TestNodeErrors(t *testing.T) {
+	w := startXMPP(t, nil, nil)
+	w.Publish("/private/a", 1, 1)
+	w.Publish("/news", 1, 1)
+	for node, conf := range map[string]model.Values{"closed": {"pubsub#access_model": {"whitelist"}}, "asking": {"pubsub#access_model": {"authorize"}}} {
+		if _, err := w.nodes.Create(t.Context(), hamlet, node, conf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const service, ann = "xmpp://localhost/pubsub.localhost", "xmpp://bernardo:bernardo@localhost/pubsub.localhost"
+	for _, tt := range []struct {
+		name, url string
+		patterns  []string
+		filters   []client.Filter
+		from      client.From
+		kind      tidings.ErrorKind
+		text      string
+	}{
+		{name: "no node", url: service + "?;node=nothing", kind: tidings.ErrNotFound, text: "item-not-found"},
+		{name: "no such service", url: "xmpp://localhost/pubsub.nowhere?;node=nothing", kind: tidings.ErrNotFound},
+		{name: "private", url: service + "?;node=/private/a", kind: tidings.ErrForbidden, text: "forbidden"},
+		{name: "closed", url: ann + "?;node=closed", kind: tidings.ErrForbidden, text: "closed-node"},
+		{name: "asking", url: ann + "?;node=asking", kind: tidings.ErrForbidden, text: "approved by an owner"},
+		{name: "nothing to read", url: service, kind: tidings.ErrInvalid, text: "no node"},
+		{name: "a filter", url: service, patterns: []string{"/news"}, filters: []client.Filter{{Field: "a", Value: "b"}}, kind: tidings.ErrInvalid, text: "no filters"},
+		{name: "zero pattern", url: service, patterns: []string{""}, kind: tidings.ErrInvalid},
+		{name: "overlapping", url: service, patterns: []string{"/news/*", "/**"}, kind: tidings.ErrInvalid, text: "same node"},
+		{name: "bad id", url: service + "?;node=/news", from: client.AfterID("nonsense"), kind: tidings.ErrNotFound, text: "cannot be read from there"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var ps []tidings.Pattern
+			for _, p := range tt.patterns {
+				pattern, _ := tidings.ParsePattern(p)
+				ps = append(ps, pattern)
+			}
+			r := readRoom(t, tt.url, w.addr, ps, tt.from, tt.filters)
+			if err := r.err(); tidings.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("%v (%v), want %v and %q", err, tidings.KindOf(err), tt.kind, tt.text)
+			}
+		})
+	}
+	w.subscriptions(0)
+
+	// What is ended in the middle.
+	for name, tt := range map[string]struct {
+		end  func(node string) error
+		kind tidings.ErrorKind
+		text string
+	}{
+		"outcast": {func(node string) error {
+			return w.nodes.SetAffiliations(t.Context(), hamlet, node, []model.Affiliated{{JID: "bernardo@localhost", Affiliation: model.Outcast}})
+		}, tidings.ErrForbidden, "has ended the subscription"},
+		"deleted": {func(node string) error {
+			return w.nodes.Delete(t.Context(), hamlet, node, "xmpp:pubsub.localhost?;node=other")
+		}, tidings.ErrNotFound, "go on at xmpp:pubsub.localhost?;node=other"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := w.nodes.Create(t.Context(), hamlet, name, nil); err != nil {
+				t.Fatal(err)
+			}
+			r := readRoom(t, ann+"?;node="+name, w.addr, nil, client.Live, nil)
+			r.connected()
+			if err := tt.end(name); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.err(); tidings.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("%v (%v)", err, tidings.KindOf(err))
+			}
+		})
+	}
+}
+
+func TestNodeAddresses(t *testing.T) {
+	for _, s := range []string{
+		"xmpp:pubsub.localhost/x?;node=a", "xmpp:pubsub.localhost?;node=a;item=b", "xmpp:pubsub.localhost?pubsub;action=unsubscribe;node=a", "xmpp:pubsub.localhost?join;node=a",
+		"xmpp:a@b?pubsub", "xmpp:pubsub.localhost?;node=%zz", "xmpp:pubsub.localhost?;node=a;password=b", "xmpp://localhost?;node=",
+	} {
+		if _, err := client.New(s); !errors.Is(err, tidings.ErrInvalid) {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+}
