@@ -3,7 +3,6 @@ package pubsub
 import (
 	"slices"
 	"strconv"
-	"sync"
 
 	"tidings"
 	model "tidings/pubsub"
@@ -14,21 +13,17 @@ import (
 
 // client is a peer that the service knows: it has sent something, or is available.
 type client struct {
-	srv   *Server
-	peer  service.Peer
-	who   model.Entity
-	full  jid.JID
-	bare  string
-	queue // belongs to the goroutine that owns the peer
+	srv     *Server
+	peer    service.Peer
+	who     model.Entity
+	full    jid.JID
+	bare    string
+	account *account // behind a link
+	queue            // belongs to the goroutine that owns the peer
 
-	mu      sync.Mutex
-	ops     []func() // that wait for their turn; see post
-	posting bool     // somebody runs them
-	held    int      // requests that are to be answered before they run
-	own     string   // the node whose subscription the client's own request changes
-	over    bool     // the session has ended
+	*turns // its own; behind a link those of its account
 
-	// These belong to who runs ops.
+	// These belong to whose turn it is. Behind a link nothing is known of them.
 	available bool // with a priority that is not negative
 	show      string
 	flows     map[place]*flow
@@ -44,12 +39,21 @@ func (s *Server) client(p service.Peer) *client {
 	known := c != nil
 	if !known {
 		full := p.JID()
-		c = &client{srv: s, peer: p, full: full, bare: full.Bare().String(), who: model.Entity{Actor: actorOf(p), JID: full.String()}, flows: map[place]*flow{}}
+		c = &client{srv: s, peer: p, full: full, bare: full.Bare().String(), who: model.Entity{Actor: s.actorOf(p), JID: full.String(), Service: s.service()}}
 		s.clients[p] = c
-		s.byBare[c.bare] = append(s.byBare[c.bare], c)
+		if s.opt.Link != nil {
+			c.account = s.accountOf(c.bare)
+			c.turns = &c.account.turns
+		} else {
+			c.turns, c.flows = &turns{}, map[place]*flow{}
+			s.byBare[c.bare] = append(s.byBare[c.bare], c)
+		}
+	}
+	if c.account != nil {
+		c.account.returned = run{} // somebody is there
 	}
 	s.mu.Unlock()
-	if !known { // it may have subscriptions by its full JID from before the service was started
+	if !known && c.account == nil { // it may have subscriptions by its full JID from before the service was started
 		c.post(func() { c.reconcile("", tidings.Position{}) })
 	}
 	return c
@@ -73,67 +77,6 @@ func (s *Server) clientsOf(address string) []*client {
 		}
 	}
 	return nil
-}
-
-// post runs f, which must not block, behind what was posted before it: now, or when somebody else who runs such things has
-// come to it, or when the client's request has been answered.
-func (c *client) post(f func()) {
-	c.mu.Lock()
-	if c.over {
-		c.mu.Unlock()
-		return
-	}
-	c.ops = append(c.ops, f)
-	c.mu.Unlock()
-	c.work()
-}
-
-func (c *client) work() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.posting {
-		return
-	}
-	c.posting = true
-	for len(c.ops) > 0 && c.held == 0 && !c.over {
-		f := c.ops[0]
-		c.ops[0] = nil
-		if c.ops = c.ops[1:]; len(c.ops) == 0 {
-			c.ops = nil
-		}
-		c.mu.Unlock()
-		f()
-		c.mu.Lock()
-	}
-	c.posting = false
-}
-
-// hold lets what is posted wait until release, so that an answer comes before the notices of what it answers.
-func (c *client) hold() {
-	c.mu.Lock()
-	c.held++
-	c.mu.Unlock()
-}
-
-func (c *client) release() {
-	c.mu.Lock()
-	c.held--
-	c.own = ""
-	c.mu.Unlock()
-	c.work()
-}
-
-// asks notes the node whose subscription the client's request changes: it learns of that from the answer.
-func (c *client) asks(node string) {
-	c.mu.Lock()
-	c.own = node
-	c.mu.Unlock()
-}
-
-func (c *client) asked(node string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.own == node
 }
 
 // notify sends the client a notice of what has happened.
@@ -182,25 +125,27 @@ func (s *Server) Gone(p service.Peer) {
 		return
 	}
 	c.gone = true
-	c.mu.Lock()
-	c.over, c.ops = true, nil
-	c.mu.Unlock()
-	s.leave(c)
+	if c.account != nil { // what it subscribes to stays until messages come back
+		s.let(c.account)
+		return
+	}
+	c.end()
+	s.leave(c.who, func(*model.Subscription) bool { return true })
 }
 
-// subscriber is a session that has gone, and had subscriptions of its own.
+// subscriber is an address that has gone, and had subscriptions of its own.
 type subscriber struct {
 	who  model.Entity
 	subs []model.Subscription
 }
 
-// leave ends the subscriptions of a full JID.
-func (s *Server) leave(c *client) {
-	subs, err := s.opt.Model.Subscriptions(c.who, "")
+// leave ends those of the subscriptions of an address that f is true for.
+func (s *Server) leave(who model.Entity, f func(*model.Subscription) bool) {
+	subs, err := s.opt.Model.Subscriptions(who, "")
 	if err != nil {
 		return
 	}
-	subs = slices.DeleteFunc(subs, func(x model.Subscription) bool { return x.JID != c.who.JID })
+	subs = slices.DeleteFunc(subs, func(x model.Subscription) bool { return x.JID != who.JID || !f(&x) })
 	if len(subs) == 0 {
 		return
 	}
@@ -209,7 +154,7 @@ func (s *Server) leave(c *client) {
 	if s.closed {
 		return
 	}
-	s.leaving = append(s.leaving, subscriber{c.who, subs})
+	s.leaving = append(s.leaving, subscriber{who, subs})
 	if len(s.leaving) == 1 {
 		s.work.Go(s.unsubscribe)
 	}

@@ -5,6 +5,7 @@ import (
 
 	model "tidings/pubsub"
 	"tidings/xmpp/dataform"
+	"tidings/xmpp/jid"
 	"tidings/xmpp/xmlstream"
 )
 
@@ -55,7 +56,11 @@ func (r *request) follow(ctx context.Context, sub *model.Subscription) {
 	if err != nil {
 		return
 	}
-	r.behind = r.last(ctx, sub, sub.Since, several(subs, sub))
+	to := r.full
+	if r.account != nil {
+		to, _ = jid.Parse(sub.JID) // it was an address when it was stored
+	}
+	r.behind = r.last(ctx, sub, to, sub.Since, several(subs, sub))
 }
 
 // appendSubscription appends the element subscription; with its node if that is not said around it.

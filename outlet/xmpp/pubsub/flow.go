@@ -9,6 +9,7 @@ import (
 	"tidings/hub"
 	wire "tidings/outlet/xmpp"
 	model "tidings/pubsub"
+	"tidings/xmpp/jid"
 	"tidings/xmpp/service"
 )
 
@@ -200,7 +201,7 @@ func (c *client) arrive() {
 		defer cancel()
 		var b []byte
 		for i := range nodes {
-			b = append(b, c.last(ctx, &nodes[i], head, several(subs, &nodes[i]))...)
+			b = append(b, c.last(ctx, &nodes[i], c.full, head, several(subs, &nodes[i]))...)
 		}
 		if len(b) == 0 {
 			return nil
@@ -214,7 +215,7 @@ func (c *client) arrive() {
 }
 
 // last returns the message with the last item of a node, if it is not behind a position: then the flow brings it.
-func (c *client) last(ctx context.Context, sub *model.Subscription, upTo tidings.Position, several bool) []byte {
+func (c *client) last(ctx context.Context, sub *model.Subscription, to jid.JID, upTo tidings.Position, several bool) []byte {
 	it, err := c.srv.opt.Model.Last(ctx, c.who, sub.Node)
 	if err != nil || it.Position.Offset > upTo.Offset {
 		return nil
@@ -223,5 +224,5 @@ func (c *client) last(ctx context.Context, sub *model.Subscription, upTo tidings
 	if several {
 		fm.subID = sub.SubID
 	}
-	return fm.message(c.full, it)
+	return fm.message(to, it)
 }

@@ -12,7 +12,12 @@ import (
 
 // hear takes what the model tells. It does not block.
 func (s *Server) hear(n model.Notification) {
+	if s.opt.Link != nil && !s.isActive() {
+		return
+	}
 	switch n.Event {
+	case model.NodeCreated:
+		s.recheck(&n, "")
 	case model.NodeConfigured:
 		if n.Config.NotifyConfig {
 			s.tell(&n, func(b *xmlstream.Builder) {
@@ -24,6 +29,7 @@ func (s *Server) hear(n model.Notification) {
 			})
 		}
 		s.reconcile(&n)
+		s.recheck(&n, "")
 	case model.NodePurged:
 		if n.Config.NotifyRetract {
 			s.tell(&n, func(b *xmlstream.Builder) { b.Empty("purge", "node", n.Node) })
@@ -39,12 +45,15 @@ func (s *Server) hear(n model.Notification) {
 			})
 		}
 		s.reconcile(&n)
+		s.recheck(&n, "")
 	case model.SubscriptionChanged:
 		s.subscriptionChanged(&n)
+		s.recheck(&n, n.Subscription.Bare())
 	case model.SubscriptionRequested:
 		s.requested(&n)
 	case model.AffiliationChanged:
 		s.affiliationChanged(&n)
+		s.recheck(&n, n.Affiliated.JID)
 	}
 }
 
@@ -68,10 +77,14 @@ func (s *Server) tell(n *model.Notification, f func(b *xmlstream.Builder)) {
 	if n.Config.NotificationType == "headline" {
 		typ = stanza.TypeHeadline
 	}
+	if s.opt.Link != nil {
+		s.tellAbroad(n, typ, content)
+		return
+	}
 	told := map[*client]bool{}
 	for i := range n.Subscriptions {
 		sub := n.Subscriptions[i]
-		if sub.State != model.Subscribed || !sub.Options.Deliver {
+		if sub.Service != "" || sub.State != model.Subscribed || !sub.Options.Deliver {
 			continue
 		}
 		for _, c := range s.clientsOf(sub.JID) {
@@ -92,6 +105,12 @@ func (s *Server) tell(n *model.Notification, f func(b *xmlstream.Builder)) {
 func (s *Server) reconcile(n *model.Notification) {
 	node := n.Node
 	for i := range n.Subscriptions {
+		if sub := &n.Subscriptions[i]; sub.Service != s.service() {
+			continue
+		} else if s.opt.Link != nil {
+			s.with(sub.Bare(), func(a *account) { a.reconcile(node, s.now) })
+			continue
+		}
 		for _, c := range s.clientsOf(n.Subscriptions[i].JID) {
 			c.post(func() { c.reconcile(node, tidings.Position{}) })
 		}
@@ -104,6 +123,16 @@ func (s *Server) subscriptionChanged(n *model.Notification) {
 	sub, node := n.Subscription, n.Node
 	changed := n.Was != sub.State
 	content := event(func(b *xmlstream.Builder) { appendSubscription(b, &sub, true) })
+	if changed && n.Config != nil && n.Config.NotifySub {
+		defer s.owners(n, content)
+	}
+	switch {
+	case sub.Service != s.service():
+		return
+	case s.opt.Link != nil:
+		s.changedAbroad(n)
+		return
+	}
 	after := tidings.Position{} // one that was approved has no past
 	if n.Was == model.NotThere {
 		after = sub.Since
@@ -118,13 +147,14 @@ func (s *Server) subscriptionChanged(n *model.Notification) {
 			c.reconcile(node, after)
 		})
 	}
-	if changed && n.Config != nil && n.Config.NotifySub {
-		s.owners(n, content)
-	}
 }
 
 // owners sends a notice to the sessions of a node's owners.
 func (s *Server) owners(n *model.Notification, content []byte) {
+	if s.opt.Link != nil {
+		s.ownersAbroad(n, content)
+		return
+	}
 	for _, owner := range n.Owners {
 		for _, c := range s.clientsOf(owner) {
 			c.post(func() {
@@ -143,6 +173,10 @@ func (s *Server) affiliationChanged(n *model.Notification) {
 		b.Empty("affiliation", "jid", n.Affiliated.JID, "affiliation", string(n.Affiliated.Affiliation))
 		b.Close()
 	})
+	if s.opt.Link != nil {
+		s.affiliatedAbroad(n.Affiliated.JID, content)
+		return
+	}
 	for _, c := range s.clientsOf(n.Affiliated.JID) {
 		c.post(func() {
 			if c.available {

@@ -48,6 +48,9 @@ func (s *Server) message(p service.Peer, st *stanza.Stanza) {
 		if undeliverable[st.Err().Condition] {
 			s.drops.Add(DropBounced, 1, "client", p.JID())
 		}
+		if s.opt.Link != nil {
+			s.returned(st)
+		}
 		return
 	}
 	refuse := func(err error) {

@@ -43,9 +43,24 @@ type Options struct {
 	// Topics returns the topics that have events and match the pattern. It may block.
 	Topics func(ctx context.Context, p tidings.Pattern) ([]tidings.Topic, error)
 
+	// Link is set where a component link carries the service, and nil in the embedded server.
+	Link *Link
+
 	Domain  string // of the service (pubsub.localhost)
 	Version string // of the program
 	Log     *slog.Logger
+}
+
+// Link is what a service behind a component link (XEP-0114) has to know of it. There nobody's presence is known, and addresses
+// are those of other servers: an account is who the server behind the link says it is.
+type Link struct {
+	// Peer returns the way to an address that need not have written.
+	Peer func(addr jid.JID) service.Peer
+	// AudienceOf tells readers apart by what they may read of the topics that match one of the patterns.
+	AudienceOf func(a tidings.Actor, patterns []tidings.Pattern) string
+	// Host is the domain of the server's own accounts, who are told of what they own; Embedded that of the embedded server's,
+	// which are not reached by the link, "" if there is none.
+	Host, Embedded string
 }
 
 // requestTime bounds what one request asks of the journal.
@@ -80,6 +95,12 @@ type Server struct {
 	byBare  map[string][]*client
 	leaving []subscriber // whose subscriptions are to end; see leave
 	closed  bool
+
+	// Behind a link.
+	active   bool                // between Resume and Suspend
+	accounts map[string]*account // by bare JID
+	channels map[channelKey]*channel
+	globs    map[*account]int // accounts with subscriptions to patterns, and how many of them are pushed
 }
 
 // New returns a Server, which serves until Close.
@@ -95,7 +116,8 @@ func New(o Options) (*Server, error) {
 	}
 	o.Domain = domain.Domain()
 	s := &Server{opt: o, domain: domain, drops: drops.New(o.Log, "xmpp-pubsub"), pauses: o.Edge.NewGroup(),
-		clients: map[service.Peer]*client{}, byBare: map[string][]*client{}}
+		clients: map[service.Peer]*client{}, byBare: map[string][]*client{},
+		accounts: map[string]*account{}, channels: map[channelKey]*channel{}, globs: map[*account]int{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.stop = o.Model.Listen(s.hear)
 	return s, nil
@@ -117,8 +139,9 @@ func (s *Server) Close() {
 
 // Stats are figures of a Server at one moment.
 type Stats struct {
-	Clients   int               // sessions that are known
-	Flows     int64             // subscriptions that are pushed to sessions
+	Clients   int               // sessions that are known; behind a link addresses that have written lately
+	Accounts  int               // behind a link, bare JIDs that subscribe
+	Flows     int64             // subscriptions that are pushed
 	Requests  uint64            // since the start
 	Published uint64            // items
 	Notices   uint64            // messages that are no items
@@ -129,13 +152,21 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Stats{Clients: len(s.clients), Flows: s.flows.Load(), Requests: s.requests.Load(), Published: s.published.Load(),
+	return Stats{Clients: len(s.clients), Accounts: len(s.accounts), Flows: s.flows.Load(), Requests: s.requests.Load(), Published: s.published.Load(),
 		Notices: s.notices.Load(), Dropped: s.drops.Snapshot()}
 }
 
-// actorOf returns who asks.
-func actorOf(p service.Peer) tidings.Actor {
-	if p.Account() == "" {
+// service returns the service as subscriptions know it.
+func (s *Server) service() string {
+	if s.opt.Link == nil {
+		return ""
+	}
+	return s.opt.Domain
+}
+
+// actorOf returns who asks. Behind a link everybody has an account, at some server.
+func (s *Server) actorOf(p service.Peer) tidings.Actor {
+	if p.Account() == "" && s.opt.Link == nil {
 		return tidings.Actor{}
 	}
 	return tidings.Actor{Kind: tidings.User, Name: p.JID().Bare().String()}
@@ -149,6 +180,9 @@ func (s *Server) Stanza(p service.Peer, st *stanza.Stanza) {
 	case stanza.Message:
 		s.message(p, st)
 	case stanza.Presence:
+		if s.opt.Link != nil {
+			s.presenceAbroad(st)
+		}
 		if st.Type == stanza.TypeSubscribe { // the service is nobody's contact
 			p.Send(stanza.AppendEmpty(nil, stanza.Presence, stanza.TypeUnsubscribed, st.ID, st.To.Bare(), st.From))
 		}
