@@ -42,6 +42,14 @@ func (s *Service) Append(ctx context.Context, events ...tidings.Event) ([]tiding
 	return s.store(ctx, topic, st, events)
 }
 
+// MaxPayload returns how many bytes a payload may have in a node of the topic.
+func (s *Service) MaxPayload(topic tidings.Topic) int {
+	if c := s.Lookup(topic); c != nil {
+		return s.largest(c)
+	}
+	return s.opt.MaxPayload
+}
+
 // check compares an event with the configuration of its topic's node, as Publish does an item.
 func (s *Service) check(topic tidings.Topic, c *Config, e *tidings.Event) error {
 	if e.Kind != tidings.Publish {

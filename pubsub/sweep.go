@@ -10,9 +10,9 @@ import (
 // sweepers is how many shards are swept at a time: their changes share the store's syncs.
 const sweepers = 16
 
-// Sweep ends the subscriptions of full JIDs for which gone says so: those of sessions that a crash has ended before they
-// could end them. It returns how many it has ended. gone is called with the bare JID and the resource, with no lock held.
-// Errors are the store's; what could not be ended is left for another time.
+// Sweep ends those subscriptions of full JIDs, made through the server's own service, for which gone says so: those of
+// sessions that a crash has ended before they could end them. It returns how many it has ended. gone is called with the
+// bare JID and the resource, with no lock held. Errors are the store's; what could not be ended is left for another time.
 func (s *Service) Sweep(ctx context.Context, gone func(bare, resource string) bool) (int, error) {
 	type place struct {
 		name string
@@ -62,7 +62,7 @@ func (s *Service) Sweep(ctx context.Context, gone func(bare, resource string) bo
 		})
 	}
 	for _, f := range all {
-		f.subs = slices.DeleteFunc(slices.Clone(f.subs), func(x sub) bool { return x.resource == "" || !gone(x.entity.jid, x.resource) })
+		f.subs = slices.DeleteFunc(slices.Clone(f.subs), func(x sub) bool { return x.resource == "" || x.service != nil || !gone(x.entity.jid, x.resource) })
 		if len(f.subs) > 0 {
 			work <- f
 		}

@@ -73,7 +73,7 @@ func (s *server) closeIRC() {
 
 // topicsOf returns the topics that have events and match the pattern.
 func (s *server) topicsOf(ctx context.Context, p tidings.Pattern) ([]tidings.Topic, error) {
-	infos, err := s.journal.Topics(ctx, p)
+	infos, err := s.listed(ctx, p)
 	if err != nil {
 		return nil, err
 	}

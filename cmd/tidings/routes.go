@@ -207,7 +207,7 @@ func (s *server) openPage() (err error) {
 		Hub: s.hub, Authenticate: s.authenticate, MaxPatterns: s.cfg.Limits.Patterns, Log: s.log,
 		May: func(a tidings.Actor, t tidings.Topic) error { return s.policy.May(a, tidings.ReadAction, t) },
 		Topics: func(ctx context.Context) ([]web.Topic, error) {
-			infos, err := s.journal.Topics(ctx, tidings.MustPattern("/**"))
+			infos, err := s.listed(ctx, tidings.MustPattern("/**"))
 			topics := make([]web.Topic, len(infos))
 			for i, t := range infos {
 				topics[i] = web.Topic(t)
@@ -220,7 +220,7 @@ func (s *server) openPage() (err error) {
 }
 
 func (s *server) topics(r *http.Request, p tidings.Pattern) ([]feeds.Topic, error) {
-	infos, err := s.journal.Topics(r.Context(), p)
+	infos, err := s.listed(r.Context(), p)
 	if err != nil {
 		return nil, err
 	}

@@ -130,7 +130,7 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 
 	s.stream = &sse.Server{Hub: s.hub, Edge: s.edge, Authenticate: s.authenticate, Retry: time.Duration(cfg.HTTP.Retry), MaxPatterns: cfg.Limits.Patterns}
 	s.lists = &feeds.Server{Hub: s.hub, Authenticate: s.authenticate}
-	s.publish = &sourcehttp.Server{Append: s.append, Read: j.Read, Policy: s.policy, MaxBody: int64(cfg.HTTP.MaxBody), Rate: cfg.HTTP.PublishRate, Log: log}
+	s.publish = &sourcehttp.Server{Append: s.appendPosted, Read: j.Read, Policy: s.policy, MaxBody: int64(cfg.HTTP.MaxBody), Rate: cfg.HTTP.PublishRate, Log: log}
 	s.rc = v09.New(v09.Options{Hub: s.hub, Edge: s.edge, Authenticate: s.authenticate, Origins: cfg.HTTP.CORSOrigins, MaxPatterns: cfg.Limits.RCStream,
 		Queued: func() uint64 { return j.Head().Offset - s.hub.Head().Offset }, Log: log})
 	undo = append(undo, func() { s.rc.Shutdown(canceled()) })
@@ -171,6 +171,7 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 	if err := s.openSources(sources); err != nil {
 		return nil, err
 	}
+	s.sources.Go(func() { s.sweepNodes(sources) })
 	if cfg.Demo.Enabled {
 		s.sources.Go(func() { s.fail("the demo source", demo.Run(sources, cfg.Demo.Rate, s.append)) })
 	}

@@ -43,15 +43,6 @@ type xmppParts struct {
 // pubsubDomain returns the domain of nodes, such as pubsub.localhost.
 func (s *server) pubsubDomain() string { return "pubsub." + s.cfg.Domain }
 
-// openNodes opens the nodes, whose rules hold in every protocol: also where this process serves no XMPP.
-func (s *server) openNodes(ctx context.Context) (*pubsub.Service, error) {
-	bucket, err := s.journal.Bucket(ctx, "nodes")
-	if err != nil {
-		return nil, err
-	}
-	return pubsub.Open(ctx, pubsub.Options{Store: bucket, Log: s.journal, Hub: s.hub, Policy: s.policy, Domain: s.cfg.Domain, Logger: s.log})
-}
-
 // listenXMPP starts the XMPP server.
 func (s *server) listenXMPP(ctx context.Context) (err error) {
 	c := s.cfg.XMPP
