@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"tidings"
+	"tidings/xmpp/dial"
 	"tidings/xmpp/jid"
 	"tidings/xmpp/stanza"
 	"tidings/xmpp/xmlstream"
@@ -63,11 +64,73 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// FuzzAddress takes any URL for the address of a room.
+// FuzzItem reads any message as one of a node, live, held or from the archive, with and without a service that has one.
+func FuzzItem(f *testing.F) {
+	const event = "<message xmlns='jabber:client' from='p.b'><event xmlns='http://jabber.org/protocol/pubsub#event'>"
+	for _, s := range []string{
+		event + "<items node='/n'><item id='i'><json xmlns='urn:xmpp:json:0'>{&quot;a&quot;:1}</json></item></items></event><stanza-id xmlns='urn:xmpp:sid:0' by='p.b' id='5f3a9c01-1042'/></message>",
+		event + "<items node='/n'><item id='i'><entry xmlns='http://www.w3.org/2005/Atom'><id>xmpp:p.b?;node=%2Fn;item=i</id><updated>2026-03-04T05:06:07Z</updated><rc xmlns='' type='edit' rcid='7' timestamp='2010-10-12T08:57:03Z'/></entry></item></items></event></message>",
+		event + "<items node='/n'><item id='i'><entry xmlns='http://www.w3.org/2005/Atom'><id>xmpp:p.b?;node=%2Fn;item=i</id><updated>x</updated><content type='image/png'>iVBO</content></entry></item></items></event></message>",
+		event + "<items node='/n'><item id='i'><entry xmlns='http://www.w3.org/2005/Atom'><id>xmpp:p.b?;node=%2Fn;item=i</id><content>text</content></entry></item><retract id='j'/></items></event><delay xmlns='urn:xmpp:delay' stamp='2020-01-01T00:00:00Z'/></message>",
+		event + "<items node='/n'/></event><stanza-id xmlns='urn:xmpp:sid:0' by='p.b' id='5f3a9c01-1042'/></message>",
+		event + "<purge node='/n'/></event></message>", event + "<delete node='/n'><redirect uri='xmpp:p.b?;node=m'/></delete></event></message>",
+		event + "<subscription node='/n' jid='a@b/c' subscription='none'/></event></message>", event + "<configuration node='/n'/></event></message>",
+		"<message xmlns='jabber:client' from='p.b'><gap xmlns='urn:tidings:0' asked='5f3a9c01-1' oldest='5f3a9c01-3'/></message>",
+		"<message xmlns='jabber:client' from='p.b'><gap xmlns='urn:tidings:0'/></message>",
+		"<message xmlns='jabber:client' from='p.b'><result xmlns='urn:xmpp:mam:2' queryid='q' id='5f3a9c01-4'><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2026-03-04T05:06:07Z'/>" + event + "<items node='/n'><item id='i'><a xmlns='b'/></item></items></event></message></forwarded></result></message>",
+	} {
+		for mode := range uint8(4) {
+			f.Add([]byte(s), mode)
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, mode uint8) {
+		var d xmlstream.Document
+		el, err := d.Parse(raw, nil)
+		if err != nil {
+			return
+		}
+		st, err := stanza.Parse(el)
+		if err != nil || st.Kind != stanza.Message {
+			return
+		}
+		told := 0
+		s := &xmppStream{c: &Client{notify: func(Notice) {}}, conn: new(dial.Conn), yield: func(e Event, err error) bool {
+			if (err != nil) != (e.Topic == "" && e.ContentType == "" && e.Payload == nil && e.ID == "") && e.Topic != "" {
+				t.Errorf("%+v with %v", e, err)
+			}
+			_, _ = e.RecentChange()
+			told++
+			return true
+		}}
+		n := newNode(s, jid.MustParse("p.b"), "/n", tidings.Pattern{})
+		s.parts = []part{n}
+		n.state, n.query, n.known = asking, "q", true
+		if mode&1 != 0 {
+			n.state = live
+		}
+		if mode&2 != 0 {
+			n.list = &list{}
+			n.list.clear()
+		}
+		if _, err := n.take(&st); err != nil && tidings.KindOf(err) != tidings.ErrNotFound && tidings.KindOf(err) != tidings.ErrForbidden {
+			t.Errorf("%s: %v", raw, err)
+		}
+		once, last := told+len(n.held), n.at
+		if _, err := n.take(&st); err != nil && tidings.KindOf(err) != tidings.ErrNotFound && tidings.KindOf(err) != tidings.ErrForbidden {
+			t.Errorf("%s: %v", raw, err)
+		}
+		if again := told + len(n.held); !last.IsZero() && mode&1 != 0 && once == 1 && again > once {
+			t.Errorf("%s: told twice", raw)
+		}
+	})
+}
+
+// FuzzAddress takes any URL for the address of a room or a node.
 func FuzzAddress(f *testing.F) {
 	for _, s := range []string{
 		"xmpp://localhost/enwiki@conference.localhost", "xmpps://ann:secret@example.org:443/a@b/nick", "xmpp:a@b?join;password=x%20y",
 		`xmpp://127.0.0.1:5222/\2fnews\2f*@conference.localhost`, "xmpp://[::1]:7/a@b", "xmpp://localhost", "xmpp:a@b?remove",
+		"xmpp:pubsub.example.org?;node=princely_musings", "xmpp://ann:x@localhost:7/pubsub.localhost?pubsub;action=subscribe;node=/a/*", "xmpp:ann@example.org?;node=urn:xmpp:avatar:data", "xmpp://localhost?;node=%2Fa%3Bb",
 	} {
 		f.Add(s)
 	}
@@ -81,6 +144,9 @@ func FuzzAddress(f *testing.F) {
 			return
 		}
 		if s.account.Domain() == "" || !s.room.IsZero() && (s.room.Local() == "" || !s.room.IsBare()) || !s.account.IsBare() {
+			t.Errorf("%s is %+v", address, s)
+		}
+		if s.pubsub() && (!s.room.IsZero() || s.secret != "" || !s.service.IsBare() && !s.service.IsZero()) {
 			t.Errorf("%s is %+v", address, s)
 		}
 		if topic := topicOf(s.room.Local()); topic != "" {

@@ -27,8 +27,9 @@ type node struct {
 	feed
 	pattern tidings.Pattern // zero for one node
 
-	asked  string // id of the request that is not answered: to subscribe, or whether we still are subscribed
-	self   string // the JID that is subscribed; "" for none
+	asked  string    // id of the request that is not answered: to subscribe, or whether we still are subscribed
+	since  time.Time // when that was asked
+	self   string    // the JID that is subscribed; "" for none
 	subID  string
 	former []former // what sessions that were lost have subscribed to
 }
@@ -219,17 +220,21 @@ func (n *node) subscribed(st *stanza.Stanza) error {
 
 // look implements part: a service that says nothing is asked whether we are still subscribed.
 func (n *node) look(now time.Time) (err error) {
-	quiet := now.Sub(n.heard)
-	if n.state != live || n.asked != "" {
-		if quiet >= n.s.c.silence/2 && (n.state != live || quiet >= n.s.c.silence*3/2) {
-			return tidings.Errorf(tidings.ErrUnavailable, "client: %s does not answer", n.jid)
-		}
+	waits := n.heard
+	switch {
+	case n.asked != "" && n.state == live:
+		waits = n.since
+	case n.state == live && now.Sub(n.heard) >= n.s.c.silence:
+		n.since = now
+		n.asked, err = n.request(stanza.TypeGet, "subscriptions")
+		return err
+	case n.state == live:
 		return nil
 	}
-	if quiet >= n.s.c.silence {
-		n.asked, err = n.request(stanza.TypeGet, "subscriptions")
+	if now.Sub(waits) >= n.s.c.timeout {
+		return tidings.Errorf(tidings.ErrUnavailable, "client: %s does not answer", n.jid)
 	}
-	return err
+	return nil
 }
 
 // checked takes the answer to the question whether we are still subscribed (section 5.6).

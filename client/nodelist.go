@@ -78,7 +78,9 @@ func (l *list) fresh(m *saying) bool {
 	}
 	changed := l.put(e)
 	read := l.told[e.ID]
-	delete(l.told, e.ID)
+	if !m.old { // else it is the last item, which some services send to who subscribes
+		delete(l.told, e.ID)
+	}
 	return changed || !read
 }
 
