@@ -29,6 +29,7 @@ import (
 	"tidings/outlet/socketio/v09"
 	"tidings/outlet/socketio/v4"
 	"tidings/outlet/sse"
+	"tidings/outlet/xmpp/bridge"
 	"tidings/pubsub"
 	"tidings/source/demo"
 	sourcehttp "tidings/source/http"
@@ -67,6 +68,7 @@ type server struct {
 	ircListener *edge.Listener
 	xmpp        *xmppParts // nil without XMPP
 	nodes       *pubsub.Service
+	bridges     []*bridge.Bridge
 
 	stopSources context.CancelFunc
 	sources     sync.WaitGroup
@@ -161,6 +163,10 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 			s.xmpp.close()
 		}
 	})
+	undo = append(undo, func() { s.stopBridges(canceled())() })
+	if err := s.openBridges(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.openPage(); err != nil {
 		return nil, err
 	}
@@ -335,6 +341,7 @@ func (s *server) close() error {
 	}
 	cancel()
 	ctx, cancel = context.WithTimeout(context.Background(), goodbyeTimeout)
+	bridges := s.stopBridges(ctx)
 	s.drainXMPP(ctx)
 	if err := s.rc.Shutdown(ctx); err != nil {
 		s.log.Warn("polls were cut off by the shutdown", "err", err)
@@ -342,6 +349,7 @@ func (s *server) close() error {
 	if err := s.edge.Shutdown(ctx); err != nil {
 		s.log.Warn("slow readers were cut off by the shutdown; they go on when they come back", "err", err)
 	}
+	bridges()
 	cancel()
 	s.sio.Shutdown()
 	if s.xmpp != nil {

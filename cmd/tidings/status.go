@@ -32,6 +32,7 @@ type statusReport struct {
 	Redis        []redisStatus  `json:"redis,omitempty"`
 	IRC          *ircStatus     `json:"irc,omitempty"`
 	XMPP         *xmppStatus    `json:"xmpp,omitempty"`
+	Bridges      []bridgeStatus `json:"bridges,omitempty"`
 	SocketIO     socketIOStatus `json:"socket_io"`
 	RCStream     rcstreamStatus `json:"rcstream"`
 }
@@ -102,6 +103,7 @@ func (s *server) report() statusReport {
 	}
 	r.IRC = s.ircReport()
 	r.XMPP = s.xmppReport()
+	r.Bridges = s.bridgesReport()
 	r.SocketIO = socketIOStatus(s.sio.Stats())
 	r.RCStream = rcstreamStatus(s.rc.Stats())
 	s.remote.report(&r)

@@ -410,7 +410,7 @@ func (l *lines) read() {
 		case kind == xmlstream.End:
 			l.in <- "</stream:stream>"
 		case bytes.HasPrefix(raw, []byte("<iq to='example.org' type='get' id='ping'>")): // whether the connection is alive
-			_ = l.SetWriteDeadline(time.Time{}) // that of a step is long over
+			_ = l.SetWriteDeadline(time.Time{})                                               // that of a step is long over
 			_, _ = io.WriteString(l.Conn, "<iq from='example.org' type='result' id='ping'/>") // it may be closed
 		default:
 			l.in <- string(raw)

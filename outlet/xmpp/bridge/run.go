@@ -80,7 +80,7 @@ type said struct {
 // session speaks until the connection ends, which is an error, or until everything is said after Stop, and the bridge has
 // logged out.
 func (b *Bridge) session(ctx context.Context) error {
-	reading, stop := context.WithCancel(ctx)
+	reading, stop := context.WithCancel(context.WithoutCancel(ctx)) // the goodbye is heard as well
 	heard, ended := make(chan said), make(chan error, 1)
 	conn := b.conn
 	go func() { ended <- listen(reading, conn, heard) }()
