@@ -181,3 +181,54 @@ func BenchmarkSubscribe(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkAppend appends as HTTP does, beside the journal alone, as the sources do.
+func BenchmarkAppend(b *testing.B) {
+	ctx := context.Background()
+	j := journal.NewMemory(journal.Options{})
+	defer j.Close()
+	nodes, err := j.Bucket(ctx, "nodes")
+	if err != nil {
+		b.Fatal(err)
+	}
+	tokens, err := j.Bucket(ctx, "tokens")
+	if err != nil {
+		b.Fatal(err)
+	}
+	policy, err := access.Open(ctx, tokens, access.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer policy.Close()
+	h := hub.New(j, policy, hub.Options{})
+	defer h.Close()
+	log := &nowhere{Log: j}
+	s, err := Open(ctx, Options{Store: nodes, Log: log, Hub: h, Policy: policy, Domain: "localhost"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Create(ctx, Entity{Actor: tidings.Actor{Kind: tidings.System}}, "/node", Values{"max_payload_size": {"1000"}}); err != nil {
+		b.Fatal(err)
+	}
+	for name, f := range map[string]func(context.Context, ...tidings.Event) ([]tidings.Appended, error){"log": log.Append, "service": s.Append} {
+		for _, topic := range []tidings.Topic{"/topic", "/node"} {
+			b.Run(name+string(topic), func(b *testing.B) {
+				e := tidings.Event{Topic: topic, ID: "x", ContentType: "application/json", Payload: make([]byte, 512)}
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := f(ctx, e); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// nowhere is a log that keeps nothing.
+type nowhere struct{ Log }
+
+func (nowhere) Append(_ context.Context, events ...tidings.Event) ([]tidings.Appended, error) {
+	return make([]tidings.Appended, len(events)), nil
+}
