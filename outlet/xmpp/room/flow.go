@@ -1,6 +1,8 @@
 package room
 
 import (
+	"maps"
+	"slices"
 	"sync/atomic"
 
 	"tidings"
@@ -15,30 +17,41 @@ import (
 type flow struct {
 	srv      *Server
 	occ      *occupant
+	actor    tidings.Actor
 	begin    service.Mark
 	audience string // of the occupant when it entered
+
+	handle service.Handle // of a public one; set before Server.public has it
 }
 
 func (o *occupant) newFlow(after tidings.Position) *flow {
 	s := o.visitor.srv
-	return &flow{srv: s, occ: o, begin: wire.MarkOf(after), audience: s.opt.Audience(o.actor)}
+	return &flow{srv: s, occ: o, actor: o.actor, begin: wire.MarkOf(after), audience: s.opt.Audience(o.actor)}
 }
 
 // flowKey tells flows apart that may have different bytes.
-type flowKey struct{ form, query, audience string }
+type flowKey struct{ form, query, audience, actor string }
 
+// Key implements service.Flow. A link reads once for all flows of a key, with the rights of one of them: those are who reads as
+// everybody does, or an account with rights of its own, so that nobody is shown out because of another's.
 func (f *flow) Key() any {
-	return flowKey{f.occ.room.form.key, f.occ.query.String(), f.audience}
+	k := flowKey{form: f.occ.room.form.key, query: f.occ.query.String(), audience: f.audience}
+	if f.srv.opt.Link && f.audience != "" {
+		k.actor = f.actor.String()
+	}
+	return k
 }
 
 func (f *flow) Mark() service.Mark { return f.begin }
 
 func (f *flow) Open(after service.Mark) (*edge.Group, service.Source, error) {
 	s := f.srv
-	if s.opt.Audience(f.occ.actor) != f.audience { // withdrawn while nobody read: a room of several topics would fall silent
+	r := hub.Request{Query: f.occ.query, Actor: f.actor, Form: f.occ.room.form}
+	if f.public() {
+		r.Actor = tidings.Actor{}
+	} else if s.opt.Audience(f.actor) != f.audience { // withdrawn while nobody read: a room of several topics would fall silent
 		return nil, nil, errWithdrawn
 	}
-	r := hub.Request{Query: f.occ.query, Actor: f.occ.actor, Form: f.occ.room.form}
 	g, src, err := wire.Open(s.opt.Hub, s.opt.Edge, r, after, f.occ.room.form.isGap)
 	if err != nil {
 		return nil, nil, err
@@ -51,6 +64,58 @@ func (f *flow) Open(after service.Mark) (*edge.Group, service.Source, error) {
 }
 
 var errWithdrawn = tidings.Errorf(tidings.ErrForbidden, "the permission to read this has been withdrawn")
+
+// public reports whether the flow is read as everybody does, whoever the occupant is.
+func (f *flow) public() bool { return f.srv.opt.Link && f.audience == "" }
+
+// attach begins to push the occupant's flow.
+func (o *occupant) attach() {
+	f := o.flow
+	o.handle = o.visitor.peer.Attach(f)
+	if !f.public() {
+		return
+	}
+	s := f.srv
+	s.mu.Lock()
+	f.handle = o.handle
+	s.public[f] = struct{}{}
+	s.mu.Unlock()
+	s.recheck(f)
+}
+
+// unfollow forgets a flow that has ended.
+func (s *Server) unfollow(f *flow) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.public, f)
+}
+
+// Recheck shows those out who are read to as everybody is and may read something else by now. When it returns, nothing more of
+// a room is written to them. It is for a change of rights, and does not block.
+func (s *Server) Recheck() {
+	s.mu.Lock()
+	all := slices.Collect(maps.Keys(s.public))
+	s.mu.Unlock()
+	for _, f := range all {
+		s.recheck(f)
+	}
+}
+
+func (s *Server) recheck(f *flow) {
+	if s.opt.Audience(f.actor) == f.audience {
+		return
+	}
+	s.mu.Lock()
+	_, there := s.public[f]
+	delete(s.public, f)
+	s.mu.Unlock()
+	if !there {
+		return
+	}
+	f.handle.Detach()
+	// On the goroutine that owns the peer.
+	f.occ.visitor.peer.Attach(&pause{s, func() { f.Ended(errWithdrawn) }})
+}
 
 // live is a source that ends, once it has given out what there is, when the server stops.
 type live struct {

@@ -107,7 +107,7 @@ func (s *Server) listRooms(r *request, payload xmlstream.Element) {
 		r.fail(err)
 		return
 	}
-	actor := actorOf(r.peer)
+	actor := s.actorOf(r.peer)
 	var rooms []target
 	s.later(r, func(ctx context.Context) (err error) {
 		rooms, err = s.list(ctx, actor)
@@ -195,7 +195,7 @@ type asked struct {
 
 // withRoom calls f with the room that a request is sent to, after asking the journal where it is not known to exist.
 func (s *Server) withRoom(r *request, f func(*asked)) {
-	a := &asked{actor: actorOf(r.peer)}
+	a := &asked{actor: s.actorOf(r.peer)}
 	if o := s.visitor(r.peer).in(r.st.To.Local()); o != nil {
 		a.room, a.actor, a.query = o.room, o.actor, o.query
 		f(a)

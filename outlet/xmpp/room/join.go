@@ -28,7 +28,7 @@ type wish struct {
 
 // enterRoom lets a peer in. It waits for the journal unless the room is known to exist and nothing of it is asked for.
 func (s *Server) enterRoom(p service.Peer, e *entrance) {
-	w := &wish{e: e, actor: actorOf(p)}
+	w := &wish{e: e, actor: s.actorOf(p)}
 	v := s.welcome(p)
 	seat := func(done func()) { s.seat(v, w, done) }
 	if e.join.History.None() && e.filter == "" && e.join.Password == "" {
@@ -106,6 +106,7 @@ func (s *Server) seat(v *visitor, w *wish, done func()) {
 	} else if o.handle != nil { // it has lost sight of where it is, and enters anew
 		o.handle.Detach()
 		o.handle = nil
+		s.unfollow(o.flow)
 	}
 	s.joins.Add(1)
 	o.self, o.actor, o.query = w.e.st.To, w.actor, w.query
@@ -121,7 +122,7 @@ func (s *Server) seat(v *visitor, w *wish, done func()) {
 	b = o.presence(b, w.e, codes...)
 	b = appendTo(b, to, bounded(w.past, w.e.join.History))
 	v.send(muc.AppendSubject(b, o.room.bot, to, "", s.subject(o)))
-	o.handle = v.peer.Attach(o.flow)
+	o.attach()
 	v.pause(done)
 }
 

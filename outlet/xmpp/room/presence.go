@@ -228,6 +228,7 @@ func (v *visitor) forget(o *occupant) {
 	if o.handle != nil {
 		o.handle.Detach()
 	}
+	v.srv.unfollow(o.flow)
 	v.occupants = slices.DeleteFunc(v.occupants, func(other *occupant) bool { return other == o })
 	v.srv.leave(o.room)
 	v.srv.inside.Add(-1)

@@ -46,6 +46,10 @@ type Options struct {
 	// it is nil only wikis of the configuration have a room named by their id.
 	WikiOf func(ctx context.Context, t tidings.Topic) (string, error)
 
+	// Link is set where a component link (XEP-0114) carries the rooms: visitors are of other servers, each an account that is who
+	// the server behind the link says it is. Recheck has to be called then.
+	Link bool
+
 	Wikis recentchange.Wikis
 	Rooms map[string]Room // rooms by localpart, beside those that topics have by themselves
 
@@ -94,8 +98,9 @@ type Server struct {
 	visitors map[service.Peer]*visitor
 	rooms    map[string]*room // that somebody is in, by localpart
 	lives    map[*live]struct{}
-	awaited  int           // of them, by Stop
-	out      chan struct{} // closed when they are gone
+	public   map[*flow]struct{} // behind a link, those that are read as everybody does
+	awaited  int                // of them, by Stop
+	out      chan struct{}      // closed when they are gone
 
 	learning sync.Mutex               // held while topics are asked for their wikis
 	learnt   map[tidings.Topic]string // ids of wikis; guarded by mu
@@ -128,7 +133,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	return &Server{opt: o, pauses: o.Edge.NewGroup(), names: n, domain: domain, drops: drops.New(o.Log, "xmpp-rooms"), visitors: map[service.Peer]*visitor{},
-		rooms: map[string]*room{}, lives: map[*live]struct{}{}, learnt: map[tidings.Topic]string{}, byWiki: map[string]tidings.Topic{}}, nil
+		rooms: map[string]*room{}, lives: map[*live]struct{}{}, public: map[*flow]struct{}{}, learnt: map[tidings.Topic]string{}, byWiki: map[string]tidings.Topic{}}, nil
 }
 
 // Domain returns the address of the service.
@@ -200,8 +205,8 @@ func (s *Server) Stats() Stats {
 }
 
 // actorOf returns who asks.
-func actorOf(p service.Peer) tidings.Actor {
-	if p.Account() == "" {
+func (s *Server) actorOf(p service.Peer) tidings.Actor {
+	if p.Account() == "" && !s.opt.Link {
 		return tidings.Actor{}
 	}
 	return tidings.Actor{Kind: tidings.User, Name: p.JID().Bare().String()}
