@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -68,9 +69,6 @@ func (s *Service) SetAffiliations(ctx context.Context, who Entity, node string, 
 			return errorf(BadRequest, "", "%s is named twice", c.JID)
 		}
 		seen[c.JID] = true
-		if !c.Affiliation.valid() {
-			return errorf(BadRequest, "", "%.40q is no affiliation", c.Affiliation)
-		}
 	}
 	var rejected *RejectedError
 	err = s.updateNode(ctx, string(topic), func(old *stored) (*stored, error) {
@@ -84,16 +82,24 @@ func (s *Service) SetAffiliations(ctx context.Context, who Entity, node string, 
 		slices.SortStableFunc(changes, func(a, b Affiliated) int { return ownerFirst(a) - ownerFirst(b) })
 		for _, c := range changes {
 			is := st.of(c.JID)
-			if is == Owner && c.Affiliation != Owner && len(st.owners()) == 1 {
-				if rejected == nil {
-					rejected = &RejectedError{Err: errorf(NotAcceptable, "", "%s is the only owner of the node %s", c.JID, topic.Node())}
-				}
-				rejected.Affiliations = append(rejected.Affiliations, Affiliated{Node: topic.Node(), JID: c.JID, Affiliation: is})
+			var why string
+			switch {
+			case is == c.Affiliation:
+				continue
+			case !c.Affiliation.valid():
+				why = fmt.Sprintf("%.40q is no affiliation", c.Affiliation)
+			case is == Owner && len(st.owners()) == 1:
+				why = fmt.Sprintf("%s is the only owner of the node %s", c.JID, topic.Node())
+			case is == None && len(st.affiliations) >= maxAffiliations:
+				why = fmt.Sprintf("the node %s has %d affiliations, and no more are kept", topic.Node(), maxAffiliations)
+			default:
+				st = st.with(c.JID, c.Affiliation)
 				continue
 			}
-			if is != c.Affiliation {
-				st = st.with(c.JID, c.Affiliation)
+			if rejected == nil {
+				rejected = &RejectedError{Err: errorf(NotAcceptable, "", "%s", why)}
 			}
+			rejected.Affiliations = append(rejected.Affiliations, Affiliated{Node: topic.Node(), JID: c.JID, Affiliation: is})
 		}
 		if st == was && old != nil && !old.deleted {
 			return nil, errUnchanged
@@ -111,6 +117,9 @@ func (s *Service) SetAffiliations(ctx context.Context, who Entity, node string, 
 	}
 	return nil
 }
+
+// maxAffiliations bounds the affiliations of a node, whose entry in the store has them all.
+const maxAffiliations = 10_000
 
 func ownerFirst(a Affiliated) int {
 	if a.Affiliation == Owner {

@@ -13,7 +13,7 @@ import (
 // ItemsRequest says which items of a node are wanted: all that there are, if nothing but Node is set.
 type ItemsRequest struct {
 	Node  string
-	SubID string   // of a subscription of the entity, where it has several; it makes no difference to the items
+	SubID string   // of a subscription of the entity, needed where it has several; it makes no difference to the items
 	IDs   []string // these, in this order, as far as they are there; the rest does not count then
 	Max   int      // the newest so many; 0 for no limit
 	Page  *Page    // a page of them (XEP-0059), the oldest first
@@ -42,15 +42,15 @@ type Items struct {
 
 // Items returns items of a node (section 6.5) in the order of their newest versions. At most MaxPage are returned, the
 // newest if no page is asked for. Errors: nodeid-required, item-not-found for a node that is not there or an item that a
-// page is to begin at, gone, forbidden, closed-node, not-subscribed, invalid-subid, unsupported persistent-items, and
-// those of the journal.
+// page is to begin at, gone, forbidden, closed-node, not-subscribed, subid-required, invalid-subid, unsupported
+// persistent-items, unsupported retrieve-items for a pattern, and those of the journal.
 func (s *Service) Items(ctx context.Context, who Entity, r ItemsRequest) (Items, error) {
 	topic, st, err := s.readableItems(ctx, who, r.Node)
 	if err != nil {
 		return Items{}, err
 	}
-	if r.SubID != "" && !slices.ContainsFunc(s.own(string(topic), bareOf(who.JID)), func(x ownSub) bool { return x.SubID == r.SubID }) {
-		return Items{}, errorf(NotAcceptable, InvalidSubID, "%s has no subscription %.40q to %s", bareOf(who.JID), r.SubID, r.Node)
+	if err := s.mustName(topic, who, r.SubID); err != nil {
+		return Items{}, err
 	}
 	c := configOf(st)
 	var all, wanted []entry
@@ -97,12 +97,38 @@ func configOf(st *stored) *Config {
 	return st.config
 }
 
+// mustName compares a SubID with the subscriptions that the entity has by the address that asks, or by its bare JID (sections
+// 6.5.9.1 and 6.5.9.2).
+func (s *Service) mustName(topic tidings.Topic, who Entity, subID string) error {
+	own := s.own(string(topic), bareOf(who.JID))
+	if subID != "" {
+		if !slices.ContainsFunc(own, func(x ownSub) bool { return x.SubID == subID }) {
+			return errorf(NotAcceptable, InvalidSubID, "%s has no subscription %.40q to %s", bareOf(who.JID), subID, topic.Node())
+		}
+		return nil
+	}
+	count := map[string]int{}
+	for _, x := range own {
+		if x.State == Subscribed {
+			count[x.JID]++
+		}
+	}
+	if n := max(count[who.JID], count[bareOf(who.JID)]); n > 1 {
+		return errorf(BadRequest, SubIDRequired, "%s has %d subscriptions to %s: say which by its SubID", bareOf(who.JID), n, topic.Node())
+	}
+	return nil
+}
+
 // readableItems is find for who wants items.
 func (s *Service) readableItems(ctx context.Context, who Entity, node string) (tidings.Topic, *stored, error) {
-	topic, err := topicOf(node)
+	p, err := placeOf(node)
+	if err == nil && p.isPattern() {
+		err = unsupported("retrieve-items", "%s is a pattern, and keeps no items: ask for those of a node", node)
+	}
 	if err != nil {
 		return "", nil, err
 	}
+	topic := p.topic
 	st, err := s.find(ctx, topic)
 	if err == nil {
 		err = s.mustRead(who, topic, st)

@@ -53,7 +53,7 @@ func (s *Service) Subscribers(topic tidings.Topic) []Subscription {
 
 // SetSubscriptions changes the states of subscriptions of a node (section 8.8.2): those given, and no others. subscribed
 // approves a pending one, or subscribes a JID with the default options; none ends it. A SubID may be empty: then all of
-// the JID's are meant. Errors: those of NodeSubscriptions, bad-request for a state or a JID that is none; and a
+// the JID's are meant. Errors: those of NodeSubscriptions, bad-request for a JID that is none; and a
 // *RejectedError if some of the changes cannot be made, whereas the others were.
 func (s *Service) SetSubscriptions(ctx context.Context, who Entity, node string, changes []Subscription) error {
 	p, st, err := s.managed(ctx, who, node)
@@ -63,9 +63,6 @@ func (s *Service) SetSubscriptions(ctx context.Context, who Entity, node string,
 	for _, c := range changes {
 		if err := checkJID(c.JID); err != nil {
 			return err
-		}
-		if c.State != Subscribed && c.State != NotThere && c.State != Pending {
-			return errorf(BadRequest, "", "%.40q is no state of a subscription", c.State)
 		}
 	}
 	var rejected *RejectedError
@@ -95,6 +92,9 @@ func (s *Service) SetSubscriptions(ctx context.Context, who Entity, node string,
 }
 
 func (s *Service) setState(ctx context.Context, who Entity, p place, st *stored, c Subscription) error {
+	if c.State != Subscribed && c.State != NotThere && c.State != Pending {
+		return errorf(NotAcceptable, "", "%.40q is no state of a subscription", c.State)
+	}
 	name, bare := p.name(), bareOf(c.JID)
 	m := s.lock(name, bare)
 	own := slices.DeleteFunc(s.own(name, bare), func(x ownSub) bool { return x.JID != c.JID || c.SubID != "" && x.SubID != c.SubID })
@@ -140,20 +140,15 @@ func (s *Service) setState(ctx context.Context, who Entity, p place, st *stored,
 // approve lets a pending subscription in: it begins now.
 func (s *Service) approve(r *record) { r.state, r.since = Subscribed, s.head().Offset }
 
-// PendingNodes returns the names of the nodes of which the entity is an owner and where subscriptions wait for approval
-// (section 8.7.2), sorted.
-func (s *Service) PendingNodes(who Entity) (out []string) {
-	bare, now := who.bare(), time.Now()
+// PendingNodes returns the names of the nodes whose subscriptions the entity may approve and where some wait (section 8.7.2),
+// sorted: of those that it owns; to an administrator, of all. Errors: forbidden for who may approve none.
+func (s *Service) PendingNodes(who Entity) (out []string, err error) {
+	bare, now, may := who.bare(), time.Now(), s.isAdmin(who, "")
+	all := may
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	e := s.entities[bare]
-	if bare == "" || e == nil {
-		return nil
-	}
-	for _, n := range e.affiliated {
-		if !n.alive() || n.stored.of(bare) != Owner {
-			continue
-		}
+	look := func(n *node) {
+		may = true
 		waits := false
 		n.each(now, func(_ *shard, _ *sub, is State) { waits = waits || is == Pending })
 		if waits {
@@ -161,8 +156,24 @@ func (s *Service) PendingNodes(who Entity) (out []string) {
 			out = append(out, name)
 		}
 	}
+	if all {
+		for _, n := range s.nodes {
+			if n.alive() {
+				look(n)
+			}
+		}
+	} else if e := s.entities[bare]; bare != "" && e != nil {
+		for _, n := range e.affiliated {
+			if n.alive() && n.stored.of(bare) == Owner {
+				look(n)
+			}
+		}
+	}
+	if !may {
+		return nil, errorf(Forbidden, "", "only owners of nodes may approve subscriptions")
+	}
 	slices.Sort(out)
-	return out
+	return out, nil
 }
 
 // Pending returns the subscriptions of a node that wait for approval, to its owners (section 8.7.3), sorted by JID.

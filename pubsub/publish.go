@@ -28,14 +28,18 @@ type Published struct {
 // which for a node that exists are preconditions (section 7.1.5). No item at all is a notification without one, which
 // only a node can take that neither keeps items nor delivers payloads.
 //
-// Errors: nodeid-required, item-not-found, forbidden, precondition-not-met, node-full, payload-too-big, invalid-payload,
-// item-required, payload-required, item-forbidden, not-acceptable, bad-request for an ID that is none, and those of the
-// journal.
+// Errors: nodeid-required, unsupported publish for a pattern, item-not-found, forbidden, precondition-not-met, node-full,
+// payload-too-big, invalid-payload, item-required, payload-required, item-forbidden, not-acceptable, bad-request for an ID that
+// is none, and those of the journal.
 func (s *Service) Publish(ctx context.Context, who Entity, node string, items []NewItem, options Values) ([]Published, error) {
-	topic, err := topicOf(node)
+	p, err := placeOf(node)
+	if err == nil && p.isPattern() {
+		err = unsupported("publish", "%s is a pattern: publish to a node", node)
+	}
 	if err != nil {
 		return nil, err
 	}
+	topic := p.topic
 	st, err := s.find(ctx, topic)
 	if missing(err) {
 		st, err = s.autoCreate(ctx, who, topic, options)

@@ -37,17 +37,17 @@ func TestSection7Publish(t *testing.T) {
 		{"7.1.3.3 no such node, anonymous", anonymous, "nothing", []pubsub.NewItem{item("a")}, nil, "item-not-found"},
 		{"7.1.3.3 moved", hamlet, "moved", []pubsub.NewItem{item("a")}, nil, "gone xmpp:pubsub.denmark.lit?;node=open"},
 		{"7.1.3.3 reserved", hamlet, "/recentchange/denmark.lit", []pubsub.NewItem{item("a")}, nil, "item-not-found"},
-		{"7.1.3.3 pattern", hamlet, "/open/*", []pubsub.NewItem{item("a")}, nil, "not-allowed"},
+		{"7.1.3.2 pattern", hamlet, "/open/*", []pubsub.NewItem{item("a")}, nil, "feature-not-implemented unsupported publish"},
 		{"7.1.3 no node", hamlet, "", []pubsub.NewItem{item("a")}, nil, "bad-request nodeid-required"},
-		{"7.1.3.5 payload too big", hamlet, "open", []pubsub.NewItem{item("a"), big}, nil, "not-acceptable payload-too-big"},
-		{"7.1.3.6 another namespace", hamlet, "atoms", []pubsub.NewItem{other}, nil, "bad-request invalid-payload"},
-		{"7.1.3.6 the namespace", hamlet, "atoms", []pubsub.NewItem{item("a")}, nil, "=a"},
-		{"7.1.3.5 the node's limit", hamlet, "small", []pubsub.NewItem{item("a")}, nil, "not-acceptable payload-too-big"},
-		{"7.1.3.7 no item", hamlet, "open", nil, nil, "bad-request item-required"},
-		{"7.1.3.7 no payload", hamlet, "open", []pubsub.NewItem{{ID: "a"}}, nil, "bad-request payload-required"},
-		{"7.1.3.7 an item where there is none", hamlet, "bells", []pubsub.NewItem{item("a")}, nil, "bad-request item-forbidden"},
-		{"7.1.3.7 a notification", hamlet, "bells", nil, nil, "="},
-		{"7.1.3.7 a payload not needed", hamlet, "names", []pubsub.NewItem{{ID: "a"}}, nil, "=a"},
+		{"7.1.3.4 payload too big", hamlet, "open", []pubsub.NewItem{item("a"), big}, nil, "not-acceptable payload-too-big"},
+		{"7.1.3.5 another namespace", hamlet, "atoms", []pubsub.NewItem{other}, nil, "bad-request invalid-payload"},
+		{"7.1.3.5 the namespace", hamlet, "atoms", []pubsub.NewItem{item("a")}, nil, "=a"},
+		{"7.1.3.4 the node's limit", hamlet, "small", []pubsub.NewItem{item("a")}, nil, "not-acceptable payload-too-big"},
+		{"7.1.3.6 no item", hamlet, "open", nil, nil, "bad-request item-required"},
+		{"7.1.3.6 no payload", hamlet, "open", []pubsub.NewItem{{ID: "a"}}, nil, "bad-request payload-required"},
+		{"7.1.3.6 an item where there is none", hamlet, "bells", []pubsub.NewItem{item("a")}, nil, "bad-request item-forbidden"},
+		{"7.1.3.6 a notification", hamlet, "bells", nil, nil, "="},
+		{"7.1.3.6 a payload not needed", hamlet, "names", []pubsub.NewItem{{ID: "a"}}, nil, "=a"},
 		{"7.1.3 an ID that is none", hamlet, "open", []pubsub.NewItem{item("a\x00")}, nil, "bad-request"},
 		{"7.1.4 created", hamlet, "new", []pubsub.NewItem{item("a")}, nil, "=a"},
 		{"7.1.5 created with options", hamlet, "new", []pubsub.NewItem{item("a")}, []string{"access_model=whitelist"}, "=a"},
@@ -103,7 +103,7 @@ func TestSection7Names(t *testing.T) {
 	got, err := w.Publish(t.Context(), hamlet, "open", []pubsub.NewItem{item(""), item("")}, nil)
 	w.must(err)
 	if got[0].ID != got[0].Position.String() || got[0].ID == got[1].ID || w.ids(yorick, "open") != got[0].ID+" "+got[1].ID {
-		t.Errorf("7.1.3.7: items without an ID are %+v, and the node has %s", got, w.ids(yorick, "open"))
+		t.Errorf("7.1.3.6: items without an ID are %+v, and the node has %s", got, w.ids(yorick, "open"))
 	}
 	// An item that has no ID of its own can be retracted by the one it was given.
 	w.must(w.Retract(t.Context(), hamlet, "open", got[0].ID))
@@ -126,7 +126,7 @@ func TestSection7NodeFull(t *testing.T) {
 		w.publish(hamlet, node, "a", "b", "a")
 	}
 	_, err := w.Publish(ctx, hamlet, "reject", []pubsub.NewItem{item("c")}, nil)
-	w.want("7.1.3.4", err, "conflict node-full")
+	w.want("7.1.3 full", err, "conflict node-full")
 	w.publish(hamlet, "reject", "b")
 	w.publish(hamlet, "retract", "c")
 	w.publish(hamlet, "discard", "c", "d")

@@ -14,15 +14,11 @@ import (
 	"tidings/xmpp/disco"
 	"tidings/xmpp/mam"
 	"tidings/xmpp/rsm"
-	"tidings/xmpp/stanza"
 	"tidings/xmpp/xmlstream"
 )
 
 // featurePatterns says that nodes may be named by patterns.
 const featurePatterns = wire.NS + "#patterns"
-
-// maxList bounds the nodes, and the items, of one answer.
-const maxList = 200
 
 // info answers disco#info of the service (section 5.1) and of a node (sections 5.3 and 5.4).
 func (r *request) info(node string) (work, error) {
@@ -140,7 +136,14 @@ func (r *request) nodes(ctx context.Context, node string, pattern tidings.Patter
 	}
 	slices.Sort(topics)
 	topics = slices.Compact(topics)
-	from, to, err := cut(topics, page)
+	from, to, err := cut(len(topics), page, func(node string) int {
+		t, err := tidings.TopicOfNode(node)
+		i, ok := slices.BinarySearch(topics, t)
+		if err != nil || !ok {
+			return -1
+		}
+		return i
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -159,47 +162,16 @@ func (r *request) nodes(ctx context.Context, node string, pattern tidings.Patter
 	return disco.AppendItems(nil, node, items, res.Append), nil
 }
 
-// cut returns the bounds of a page of sorted topics, whose nodes' names are the ids.
-func cut(topics []tidings.Topic, page rsm.Request) (from, to int, err error) {
-	find := func(node string) (int, error) {
-		t, err := tidings.TopicOfNode(node)
-		i, ok := slices.BinarySearch(topics, t)
-		if err != nil || !ok {
-			return 0, stanza.ItemNotFound("the list has no such node")
-		}
-		return i, nil
-	}
-	n, to := maxList, len(topics)
-	if page.Max >= 0 {
-		n = min(n, page.Max)
-	}
-	if page.After != "" {
-		if from, err = find(page.After); err != nil {
-			return 0, 0, err
-		}
-		from++
-	}
-	if page.Index >= 0 {
-		from = min(page.Index, len(topics))
-	}
-	if page.Backward {
-		if page.Before != "" {
-			if to, err = find(page.Before); err != nil {
-				return 0, 0, err
-			}
-		}
-		from = max(from, to-n)
-	}
-	return from, max(from, min(to, from+n)), nil
-}
-
-// itemNames lists the items of a node.
+// itemNames lists the items of a node, which are none where none is kept.
 func (r *request) itemNames(ctx context.Context, node string, page rsm.Request) ([]byte, error) {
 	ask := model.ItemsRequest{Node: node, Page: pageOf(page)}
 	if page.Max < 0 || page.Max > maxList {
 		ask.Page.Max = maxList
 	}
 	got, err := r.srv.opt.Model.Items(ctx, r.who, ask)
+	if model.ConditionOf(err) == model.Unsupported {
+		got, err = model.Items{}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

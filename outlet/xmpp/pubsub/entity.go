@@ -18,14 +18,14 @@ const (
 	formAuthorization  = model.NS + "#subscribe_authorization"
 )
 
-// subscribe is section 6.1, with the options of section 6.3.8.
-func (r *request) subscribe(op, pubsub xmlstream.Element) (work, error) {
+// subscribe is section 6.1, with the options of section 6.3.7.
+func (r *request) subscribe(op, how xmlstream.Element) (work, error) {
 	node := op.Attr("node")
 	j, err := checked(op.Attr("jid"))
 	if err != nil {
 		return nil, err
 	}
-	opts, _, err := values(pubsub.Child(model.NS, "options"), formOptions)
+	opts, _, err := values(how, formOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,12 @@ func (r *request) subscribe(op, pubsub xmlstream.Element) (work, error) {
 			return nil, err
 		}
 		r.follow(ctx, &sub)
-		return envelope(model.NS, func(b *xmlstream.Builder) { appendSubscription(b, &sub, true) }), nil
+		return envelope(model.NS, func(b *xmlstream.Builder) {
+			appendSubscription(b, &sub, true)
+			if opts != nil {
+				b.Open("options").Raw(formOf(dataform.TypeResult, formOptions, sub.Options.Fields()).Append(nil)).Close()
+			}
+		}), nil
 	}, nil
 }
 
@@ -146,37 +151,49 @@ func nodeAttr(node string) []string {
 }
 
 // subscriptions is section 5.6.
-func (r *request) subscriptions(op xmlstream.Element) work {
+func (r *request) subscriptions(op, pubsub xmlstream.Element) (work, error) {
 	node := op.Attr("node")
+	page, err := pageIn(pubsub)
+	if err != nil {
+		return nil, err
+	}
 	return func(context.Context) ([]byte, error) {
-		subs, err := r.srv.opt.Model.Subscriptions(r.who, node)
+		all, err := r.srv.opt.Model.Subscriptions(r.who, node)
+		if err != nil {
+			return nil, err
+		}
+		list, set, err := window(all, subID, page, func(b *xmlstream.Builder, s *model.Subscription) { appendSubscription(b, s, true) })
 		if err != nil {
 			return nil, err
 		}
 		return envelope(model.NS, func(b *xmlstream.Builder) {
-			b.Open("subscriptions", nodeAttr(node)...)
-			for i := range subs {
-				appendSubscription(b, &subs[i], true)
-			}
-			b.Close()
+			b.Open("subscriptions", nodeAttr(node)...).Raw(list).Close().Raw(set)
 		}), nil
-	}
+	}, nil
 }
 
+func subID(s *model.Subscription) string { return s.SubID }
+
 // affiliations is section 5.7.
-func (r *request) affiliations(op xmlstream.Element) work {
+func (r *request) affiliations(op, pubsub xmlstream.Element) (work, error) {
 	node := op.Attr("node")
+	page, err := pageIn(pubsub)
+	if err != nil {
+		return nil, err
+	}
 	return func(context.Context) ([]byte, error) {
 		all, err := r.srv.opt.Model.Affiliations(r.who, node)
 		if err != nil {
 			return nil, err
 		}
+		list, set, err := window(all, func(a *model.Affiliated) string { return a.Node }, page, func(b *xmlstream.Builder, a *model.Affiliated) {
+			b.Empty("affiliation", "node", a.Node, "affiliation", string(a.Affiliation))
+		})
+		if err != nil {
+			return nil, err
+		}
 		return envelope(model.NS, func(b *xmlstream.Builder) {
-			b.Open("affiliations", nodeAttr(node)...)
-			for _, a := range all {
-				b.Empty("affiliation", "node", a.Node, "affiliation", string(a.Affiliation))
-			}
-			b.Close()
+			b.Open("affiliations", nodeAttr(node)...).Raw(list).Close().Raw(set)
 		}), nil
-	}
+	}, nil
 }

@@ -114,26 +114,46 @@ func (r *request) about(payload xmlstream.Element) {
 	r.result(b.Bytes())
 }
 
-// operation returns the first child of a pubsub element that says what is wanted.
-func operation(pubsub xmlstream.Element) xmlstream.Element {
+// manners are the elements that say how an operation is to be done, and stand behind it.
+var manners = map[string]string{"subscribe": "options", "publish": "publish-options", "create": "configure"}
+
+// operation returns the child of a pubsub element that says what is wanted, and the one behind it that says how, if there is
+// one. There is one request in an element (XEP-0060 section 6.1.1). What says how names neither node nor JID (sections 6.3.7
+// and 8.1.3): clients that repeat those of the request are understood, those that name others are not.
+func operation(pubsub xmlstream.Element) (op, how xmlstream.Element, err error) {
 	for c := range pubsub.Children() {
-		if c.Space() == pubsub.Space() && c.Name() != "publish-options" && !(c.Name() == "configure" && pubsub.Space() == model.NS) {
-			return c
+		switch {
+		case c.Space() != pubsub.Space():
+		case op.IsZero():
+			op = c
+		case how.IsZero() && pubsub.Is(model.NS, "pubsub") && c.Name() == manners[op.Name()]:
+			how = c
+		default:
+			return op, how, condition(model.BadRequest, "", "the request asks for more than one thing, or in another order than "+op.Name()+" and how")
 		}
 	}
-	return xmlstream.Element{}
+	if n := how.Attr("node"); n != "" && n != op.Attr("node") {
+		return op, how, condition(model.BadRequest, "", "the request names two nodes")
+	}
+	if j := how.Attr("jid"); j != "" && address(j) != address(op.Attr("jid")) {
+		return op, how, condition(model.BadRequest, "", "the request names two JIDs")
+	}
+	return op, how, nil
 }
 
 // ask is for requests of the type get (XEP-0060 sections 5 and 6).
 func (r *request) ask(pubsub xmlstream.Element) (work, error) {
-	op := operation(pubsub)
+	op, _, err := operation(pubsub)
+	if err != nil {
+		return nil, err
+	}
 	switch op.Name() {
 	case "items":
 		return r.retrieve(op, pubsub)
 	case "subscriptions":
-		return r.subscriptions(op), nil
+		return r.subscriptions(op, pubsub)
 	case "affiliations":
-		return r.affiliations(op), nil
+		return r.affiliations(op, pubsub)
 	case "options":
 		return r.options(op), nil
 	case "default":
@@ -144,44 +164,50 @@ func (r *request) ask(pubsub xmlstream.Element) (work, error) {
 
 // act is for requests of the type set (XEP-0060 sections 6 to 8.1).
 func (r *request) act(pubsub xmlstream.Element) (work, error) {
-	op := operation(pubsub)
+	op, how, err := operation(pubsub)
+	if err != nil {
+		return nil, err
+	}
 	switch op.Name() {
 	case "subscribe":
-		return r.subscribe(op, pubsub)
+		return r.subscribe(op, how)
 	case "unsubscribe":
 		return r.unsubscribe(op)
 	case "options":
 		return r.setOptions(op)
 	case "publish":
-		return r.publish(op, pubsub)
+		return r.publish(op, how)
 	case "retract":
-		return r.retract(op), nil
+		return r.retract(op)
 	case "create":
-		return r.create(op, pubsub)
+		return r.create(op, how)
 	}
 	return nil, condition(model.BadRequest, "", "the request does nothing that there is in "+model.NS)
 }
 
 // own is for the requests of owners (XEP-0060 sections 8.2 to 8.9).
 func (r *request) own(pubsub xmlstream.Element, get bool) (work, error) {
-	op := operation(pubsub)
+	op, _, err := operation(pubsub)
+	if err != nil {
+		return nil, err
+	}
 	switch name := op.Name(); {
 	case name == "configure" && get:
 		return r.configuration(op), nil
 	case name == "configure":
 		return r.configure(op)
 	case name == "default" && get:
-		return r.defaults(), nil
+		return r.defaults(op)
 	case name == "delete" && !get:
 		return r.deletion(op), nil
 	case name == "purge" && !get:
 		return r.purge(op), nil
 	case name == "subscriptions" && get:
-		return r.nodeSubscriptions(op), nil
+		return r.nodeSubscriptions(op, pubsub)
 	case name == "subscriptions":
 		return r.setSubscriptions(op)
 	case name == "affiliations" && get:
-		return r.nodeAffiliations(op), nil
+		return r.nodeAffiliations(op, pubsub)
 	case name == "affiliations":
 		return r.setAffiliations(op)
 	}
@@ -208,9 +234,18 @@ func values(parent xmlstream.Element, formType string) (v model.Values, cancelle
 	}
 	v = model.Values{}
 	for i := range f.Fields {
-		if fd := &f.Fields[i]; fd.Var != dataform.FormType {
-			v[fd.Var] = fd.Values
+		fd := &f.Fields[i]
+		if fd.Var == dataform.FormType {
+			continue
 		}
+		if fd.Var == "pubsub#contact" {
+			for _, text := range fd.Values {
+				if _, err := jid.Parse(text); err != nil {
+					return nil, false, condition(model.NotAcceptable, "", "pubsub#contact: a JID is none")
+				}
+			}
+		}
+		v[fd.Var] = fd.Values
 	}
 	return v, false, nil
 }

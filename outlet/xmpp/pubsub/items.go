@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"tidings"
 	"tidings/hub"
 	wire "tidings/outlet/xmpp"
 	model "tidings/pubsub"
@@ -14,6 +15,11 @@ import (
 
 // maxAnswer bounds the bytes of the items of one answer, from the second item on.
 const maxAnswer = 64 << 10
+
+// maxItems bounds the items that one request names.
+const maxItems = 500
+
+var errItems = tidings.Errorf(tidings.ErrTooLarge, "a request names at most %d items", maxItems)
 
 // retrieve is section 6.5.
 func (r *request) retrieve(op, pubsub xmlstream.Element) (work, error) {
@@ -32,6 +38,9 @@ func (r *request) retrieve(op, pubsub xmlstream.Element) (work, error) {
 			}
 			ask.IDs = append(ask.IDs, c.Attr("id"))
 		}
+	}
+	if len(ask.IDs) > maxItems {
+		return nil, errItems
 	}
 	backward := true // what is too much is left out at the beginning, unless a page is read forwards
 	if set := rsm.Find(pubsub); !set.IsZero() {
@@ -112,7 +121,7 @@ func resultOf(got *model.Items) rsm.Result {
 }
 
 // publish is section 7.1.
-func (r *request) publish(op, pubsub xmlstream.Element) (work, error) {
+func (r *request) publish(op, how xmlstream.Element) (work, error) {
 	node := op.Attr("node")
 	var items []model.NewItem
 	for c := range op.Children() {
@@ -131,7 +140,10 @@ func (r *request) publish(op, pubsub xmlstream.Element) (work, error) {
 		}
 		items = append(items, it)
 	}
-	options, _, err := values(pubsub.Child(model.NS, "publish-options"), formPublishOptions)
+	if len(items) > maxItems {
+		return nil, errItems
+	}
+	options, _, err := values(how, formPublishOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +164,7 @@ func (r *request) publish(op, pubsub xmlstream.Element) (work, error) {
 }
 
 // retract is section 7.2.
-func (r *request) retract(op xmlstream.Element) work {
+func (r *request) retract(op xmlstream.Element) (work, error) {
 	node := op.Attr("node")
 	var ids []string
 	for c := range op.Children() {
@@ -160,9 +172,12 @@ func (r *request) retract(op xmlstream.Element) work {
 			ids = append(ids, c.Attr("id"))
 		}
 	}
+	if len(ids) > maxItems {
+		return nil, errItems
+	}
 	return func(ctx context.Context) ([]byte, error) {
 		return nil, r.srv.opt.Model.Retract(ctx, r.who, node, ids...)
-	}
+	}, nil
 }
 
 // names returns the ids of items.

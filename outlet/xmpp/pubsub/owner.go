@@ -3,17 +3,20 @@ package pubsub
 import (
 	"context"
 	"errors"
+	"slices"
 
+	"tidings"
 	model "tidings/pubsub"
 	"tidings/xmpp/dataform"
+	"tidings/xmpp/rsm"
 	"tidings/xmpp/stanza"
 	"tidings/xmpp/xmlstream"
 )
 
 // create is section 8.1.
-func (r *request) create(op, pubsub xmlstream.Element) (work, error) {
+func (r *request) create(op, how xmlstream.Element) (work, error) {
 	node := op.Attr("node")
-	v, cancelled, err := values(pubsub.Child(model.NS, "configure"), formConfig)
+	v, cancelled, err := values(how, formConfig)
 	if err == nil && cancelled {
 		err = condition(model.BadRequest, "", "the form is cancelled")
 	}
@@ -61,13 +64,23 @@ func (r *request) configure(op xmlstream.Element) (work, error) {
 	}, nil
 }
 
-// defaults is section 8.3.
-func (r *request) defaults() work {
-	return func(context.Context) ([]byte, error) {
-		return envelope(nsOwner, func(b *xmlstream.Builder) {
-			b.Open("default").Raw(formOf(dataform.TypeForm, formConfig, r.srv.opt.Model.Default().Fields()).Append(nil)).Close()
-		}), nil
+// defaults is section 8.3. A form in the request says for which type of node (XEP-0248 section 9).
+func (r *request) defaults(op xmlstream.Element) (work, error) {
+	v, _, err := values(op, formConfig)
+	if err != nil {
+		return nil, err
 	}
+	return func(context.Context) ([]byte, error) {
+		c := *r.srv.opt.Model.Default()
+		if typ, ok := v["pubsub#node_type"]; ok {
+			if err := c.Set(model.Values{"pubsub#node_type": typ}); err != nil {
+				return nil, err
+			}
+		}
+		return envelope(nsOwner, func(b *xmlstream.Builder) {
+			b.Open("default").Raw(formOf(dataform.TypeForm, formConfig, c.Fields()).Append(nil)).Close()
+		}), nil
+	}, nil
 }
 
 // deletion is section 8.4.
@@ -84,95 +97,146 @@ func (r *request) purge(op xmlstream.Element) work {
 	return func(ctx context.Context) ([]byte, error) { return nil, r.srv.opt.Model.Purge(ctx, r.who, node) }
 }
 
-// nodeSubscriptions is section 8.8.1.
-func (r *request) nodeSubscriptions(op xmlstream.Element) work {
+// nodeSubscriptions is section 8.8.1. Those that wait for approval are not listed: section 8.7 has them.
+func (r *request) nodeSubscriptions(op, pubsub xmlstream.Element) (work, error) {
 	node := op.Attr("node")
+	page, err := pageIn(pubsub)
+	if err != nil {
+		return nil, err
+	}
 	return func(ctx context.Context) ([]byte, error) {
-		subs, err := r.srv.opt.Model.NodeSubscriptions(ctx, r.who, node)
+		all, err := r.srv.opt.Model.NodeSubscriptions(ctx, r.who, node)
 		if err != nil {
 			return nil, err
 		}
-		return listSubscriptions(node, subs), nil
+		all = slices.DeleteFunc(all, func(s model.Subscription) bool { return s.State == model.Pending })
+		return listSubscriptions(node, all, page)
+	}, nil
+}
+
+func listSubscriptions(node string, all []model.Subscription, page *rsm.Request) ([]byte, error) {
+	list, set, err := window(all, subID, page, func(b *xmlstream.Builder, s *model.Subscription) { appendSubscription(b, s, false) })
+	if err != nil {
+		return nil, err
 	}
+	return envelope(nsOwner, func(b *xmlstream.Builder) { b.Open("subscriptions", "node", node).Raw(list).Close().Raw(set) }), nil
 }
 
-func listSubscriptions(node string, subs []model.Subscription) []byte {
-	return envelope(nsOwner, func(b *xmlstream.Builder) {
-		b.Open("subscriptions", "node", node)
-		for i := range subs {
-			appendSubscription(b, &subs[i], false)
-		}
-		b.Close()
-	})
-}
+// maxChanges bounds the subscriptions, and the affiliations, that one request changes.
+const maxChanges = 500
 
-// setSubscriptions is section 8.8.2.
+var errChanges = tidings.Errorf(tidings.ErrTooLarge, "a request changes at most %d subscriptions or affiliations", maxChanges)
+
+// setSubscriptions is section 8.8.2. What is not said of a subscription stays; JIDs that are none are refused beside what the
+// model refuses.
 func (r *request) setSubscriptions(op xmlstream.Element) (work, error) {
 	node := op.Attr("node")
-	var changes []model.Subscription
+	var changes, wrong []model.Subscription
+	var why error
 	for c := range op.Children() {
-		if !c.Is(nsOwner, "subscription") {
+		if !c.Is(nsOwner, "subscription") || !c.HasAttr("subscription") {
 			continue
 		}
-		j, err := checked(c.Attr("jid"))
+		x := model.Subscription{JID: c.Attr("jid"), SubID: c.Attr("subid"), State: model.State(c.Attr("subscription"))}
+		j, err := checked(x.JID)
 		if err != nil {
-			return nil, err
+			why, x.State = err, model.NotThere
+			wrong = append(wrong, x)
+			continue
 		}
-		changes = append(changes, model.Subscription{JID: j, SubID: c.Attr("subid"), State: model.State(c.Attr("subscription"))})
+		x.JID = j
+		changes = append(changes, x)
+	}
+	if len(changes)+len(wrong) > maxChanges {
+		return nil, errChanges
 	}
 	return func(ctx context.Context) ([]byte, error) {
 		err := r.srv.opt.Model.SetSubscriptions(ctx, r.who, node, changes)
 		var rejected *model.RejectedError
-		if errors.As(err, &rejected) {
-			return nil, &partly{listSubscriptions(node, rejected.Subscriptions), rejected}
+		switch {
+		case errors.As(err, &rejected):
+			wrong = append(wrong, rejected.Subscriptions...)
+		case err != nil:
+			return nil, err
+		case len(wrong) > 0:
+			err = why
+		default:
+			return nil, nil
 		}
-		return nil, err
+		list, e := listSubscriptions(node, wrong, nil)
+		if e != nil {
+			return nil, e
+		}
+		return nil, &partly{list, err}
 	}, nil
 }
 
 // nodeAffiliations is section 8.9.1.
-func (r *request) nodeAffiliations(op xmlstream.Element) work {
+func (r *request) nodeAffiliations(op, pubsub xmlstream.Element) (work, error) {
 	node := op.Attr("node")
+	page, err := pageIn(pubsub)
+	if err != nil {
+		return nil, err
+	}
 	return func(ctx context.Context) ([]byte, error) {
 		all, err := r.srv.opt.Model.NodeAffiliations(ctx, r.who, node)
 		if err != nil {
 			return nil, err
 		}
-		return listAffiliations(node, all), nil
-	}
+		return listAffiliations(node, all, page)
+	}, nil
 }
 
-func listAffiliations(node string, all []model.Affiliated) []byte {
-	return envelope(nsOwner, func(b *xmlstream.Builder) {
-		b.Open("affiliations", "node", node)
-		for _, a := range all {
-			b.Empty("affiliation", "jid", a.JID, "affiliation", string(a.Affiliation))
-		}
-		b.Close()
+func listAffiliations(node string, all []model.Affiliated, page *rsm.Request) ([]byte, error) {
+	list, set, err := window(all, func(a *model.Affiliated) string { return a.JID }, page, func(b *xmlstream.Builder, a *model.Affiliated) {
+		b.Empty("affiliation", "jid", a.JID, "affiliation", string(a.Affiliation))
 	})
+	if err != nil {
+		return nil, err
+	}
+	return envelope(nsOwner, func(b *xmlstream.Builder) { b.Open("affiliations", "node", node).Raw(list).Close().Raw(set) }), nil
 }
 
-// setAffiliations is section 8.9.2.
+// setAffiliations is section 8.9.2. What is not said of an account stays.
 func (r *request) setAffiliations(op xmlstream.Element) (work, error) {
 	node := op.Attr("node")
-	var changes []model.Affiliated
+	var changes, wrong []model.Affiliated
+	var why error
 	for c := range op.Children() {
-		if !c.Is(nsOwner, "affiliation") {
+		if !c.Is(nsOwner, "affiliation") || !c.HasAttr("affiliation") {
 			continue
 		}
-		j, err := checked(c.Attr("jid"))
+		x := model.Affiliated{JID: c.Attr("jid"), Affiliation: model.Affiliation(c.Attr("affiliation"))}
+		j, err := checked(x.JID)
 		if err != nil {
-			return nil, err
+			why, x.Affiliation = err, model.None
+			wrong = append(wrong, x)
+			continue
 		}
-		changes = append(changes, model.Affiliated{JID: j, Affiliation: model.Affiliation(c.Attr("affiliation"))})
+		x.JID = j
+		changes = append(changes, x)
+	}
+	if len(changes)+len(wrong) > maxChanges {
+		return nil, errChanges
 	}
 	return func(ctx context.Context) ([]byte, error) {
 		err := r.srv.opt.Model.SetAffiliations(ctx, r.who, node, changes)
 		var rejected *model.RejectedError
-		if errors.As(err, &rejected) {
-			return nil, &partly{listAffiliations(node, rejected.Affiliations), rejected}
+		switch {
+		case errors.As(err, &rejected):
+			wrong = append(wrong, rejected.Affiliations...)
+		case err != nil:
+			return nil, err
+		case len(wrong) > 0:
+			err = why
+		default:
+			return nil, nil
 		}
-		return nil, err
+		list, e := listAffiliations(node, wrong, nil)
+		if e != nil {
+			return nil, e
+		}
+		return nil, &partly{list, err}
 	}, nil
 }
 

@@ -119,9 +119,13 @@ func (r *request) command(cmd xmlstream.Element) (work, error) {
 	}
 	if v == nil {
 		return func(context.Context) ([]byte, error) {
+			nodes, err := r.srv.opt.Model.PendingNodes(r.who)
+			if err != nil {
+				return nil, err
+			}
 			f := dataform.New(dataform.TypeForm, formAuthorization)
 			field := dataform.Field{Var: "pubsub#node", Type: dataform.ListSingle, Label: "Nodes"}
-			for _, node := range r.srv.opt.Model.PendingNodes(r.who) {
+			for _, node := range nodes {
 				field.Options = append(field.Options, dataform.Option{Value: node})
 			}
 			f.Fields = append(f.Fields, field)

@@ -95,7 +95,8 @@ func serve(w *outlettest.World) *fixture {
 	if err != nil {
 		w.Fatal(err)
 	}
-	f.model, err = model.Open(ctx, model.Options{Store: nodes, Log: w.Journal, Hub: w.Hub, Policy: w.Policy, Domain: "localhost", Admins: []string{"polonius@localhost"}})
+	f.model, err = model.Open(ctx, model.Options{Store: nodes, Log: w.Journal, Hub: w.Hub, Policy: w.Policy, Domain: "localhost", Admins: []string{"polonius@localhost"},
+		MaxPerNode: 3, MaxSubscriptions: 10, MaxNodes: 14, MaxPayload: 10_000})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -157,14 +158,16 @@ func newWorld(t *testing.T) *outlettest.World {
 //	! event TOPIC ID TYPE PAYLOAD   an event that did not come over XMPP; ID may be -, and PAYLOAD quoted as in Go
 //	! retraction TOPIC ID
 //
-// which set {{position}} and wait until the hub has dispatched it.
+// which set {{position}} and wait until the hub has dispatched it, and
+//
+//	! time NAME DURATION            a time so far ahead, as XEP-0082 writes it
 func TestScripts(t *testing.T) {
 	xmpptest.Files(t, "testdata/*.txt", func(t *testing.T) *xmpptest.Runner {
 		t.Parallel()
 		w := newWorld(t)
 		f := serve(w)
 		return &xmpptest.Runner{Dial: func() (net.Conn, error) { return net.Dial("tcp", f.addr) }, Domain: "localhost",
-			Do: map[string]func(map[string]string, string) error{"event": f.event, "retraction": f.retraction}}
+			Do: map[string]func(map[string]string, string) error{"event": f.event, "retraction": f.retraction, "time": moment}}
 	})
 }
 
@@ -203,4 +206,11 @@ func (f *fixture) event(vars map[string]string, args string) error {
 func (f *fixture) retraction(vars map[string]string, args string) error {
 	topic, id, _ := strings.Cut(strings.TrimSpace(args), " ")
 	return f.append(vars, tidings.Event{Topic: tidings.Topic(topic), ID: id, Kind: tidings.Retract})
+}
+
+func moment(vars map[string]string, args string) error {
+	name, ahead, _ := strings.Cut(strings.TrimSpace(args), " ")
+	d, err := time.ParseDuration(ahead)
+	vars[name] = time.Now().Add(d).UTC().Format(time.RFC3339)
+	return err
 }
