@@ -5,6 +5,7 @@ package interop_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -14,6 +15,7 @@ import (
 type nodeReader struct {
 	*xmppSession
 	seen, again, archived int
+	trace                 []string // of events
 }
 
 func followNode(ctx context.Context, t *testing.T, host xmppHost, user, password, target string, count int) *nodeReader {
@@ -37,8 +39,9 @@ func (r *nodeReader) read(ctx context.Context) string {
 	r.t.Helper()
 	e, err := r.next(ctx)
 	if err != nil {
-		r.t.Fatalf("behind item-%d: %v", r.seen, err)
+		r.t.Fatalf("behind item-%d: %v; it said %q", r.seen, err, r.trace)
 	}
+	r.trace = append(r.trace, strings.TrimSpace(e.Event+" "+e.ID+e.Condition))
 	switch e.Event {
 	case "closed", "offline", "online", "waiting", "subscribed":
 		return e.Event
@@ -64,6 +67,31 @@ func (r *nodeReader) read(ctx context.Context) string {
 	return e.Event
 }
 
+// throughStops has a reader follow a node at pubsub.DOMAIN while things are stopped and started again. Items are published before
+// each stop, such that some may be under way when it comes, and after it.
+func throughStops(ctx context.Context, t *testing.T, publish func(node string, n int, entry string), host xmppHost, domain string, stops []func()) {
+	t.Helper()
+	const node, each = "/garden/stops", 25
+	n := 0
+	more := func(to int) {
+		for n < to {
+			n++
+			publish(node, n, gardenEntry(n))
+		}
+	}
+	more(1)
+	r := followNode(ctx, t, host, "anna@"+domain+"/reader", xmppPassword, "pubsub."+domain+"/"+node, len(stops)*each)
+	for i, stop := range stops {
+		more(i*each + 10)
+		r.untilSeen(ctx, n-5)
+		stop()
+		more((i + 1) * each)
+		r.untilSeen(ctx, n)
+	}
+	r.ended(ctx)
+	t.Logf("%d items came, %d of them from the node, and %d again", r.seen, r.archived, r.again)
+}
+
 // TestXMPPNodeThroughStops: a reader of a node gets each item in order, what it has missed from the node, while the server is
 // killed and stopped.
 func TestXMPPNodeThroughStops(t *testing.T) {
@@ -73,29 +101,6 @@ func TestXMPPNodeThroughStops(t *testing.T) {
 	defer cancel()
 	s := newServer(t, "")
 	s.accounts(t, "anna")
-	publish := s.publishOver(ctx, t)
-	const rounds, each = 4, 25
-	publish("/garden/stops", 1, gardenEntry(1))
-	r := followNode(ctx, t, s.host(), "anna@localhost/reader", xmppPassword, "pubsub.localhost//garden/stops", rounds*each)
-	n := 1
-	more := func(to int) {
-		for n < to {
-			n++
-			publish("/garden/stops", n, gardenEntry(n))
-		}
-	}
-	for round := range rounds {
-		more(round*each + 10)
-		r.untilSeen(ctx, n-5)
-		if round%2 == 0 {
-			s.kill()
-		} else {
-			s.stop()
-		}
-		s.start()
-		more((round + 1) * each)
-		r.untilSeen(ctx, n)
-	}
-	r.ended(ctx)
-	t.Logf("%d items came, %d of them from the node, and %d again", r.seen, r.archived, r.again)
+	kill, stop := func() { s.kill(); s.start() }, func() { s.stop(); s.start() }
+	throughStops(ctx, t, s.publishOver(ctx, t), s.host(), "localhost", []func(){kill, stop, kill, stop})
 }

@@ -80,13 +80,15 @@ func goRound(ctx context.Context, t *testing.T, c *xmppClient, host xmppHost, us
 	}
 }
 
-// pubSubRounds has a client go through the round at a node that is not its own, as anna, and at one that is, as the owner. The
-// names of nodes begin with a text. The way in which the service publishes items besides, if it has one, is taken in turns.
-func pubSubRounds(ctx context.Context, t *testing.T, c *xmppClient, host xmppHost, service, begin string, besides func(node string, n int, entry string), want func(user string) pubSubRound) {
+// pubSubRounds has a client go through the round at a node that is not its own, as anna, and at one that is, as the owner, at
+// pubsub.DOMAIN. The names of nodes begin with a text. The way in which the service publishes items besides, if it has one, is
+// taken in turns.
+func pubSubRounds(ctx context.Context, t *testing.T, c *xmppClient, host xmppHost, domain, begin string, besides func(node string, n int, entry string), want func(user string) pubSubRound) {
 	t.Helper()
 	for _, user := range []string{"anna", xmpppeer.Owner} {
 		node := begin + user
-		feed := newSpeaker(t, host, "feed", xmpppeer.Owner+"@localhost/feed", xmppPassword, service+"/"+node)
+		target := "pubsub." + domain + "/" + node
+		feed := newSpeaker(t, host, "feed", xmpppeer.Owner+"@"+domain+"/feed", xmppPassword, target)
 		feed.until(ctx, "created", "online")
 		publish := func(n int) {
 			if besides != nil && n%2 == 0 {
@@ -99,7 +101,7 @@ func pubSubRounds(ctx context.Context, t *testing.T, c *xmppClient, host xmppHos
 		for n := 1; n <= 5; n++ {
 			publish(n)
 		}
-		got, want := goRound(ctx, t, c, host, user+"@localhost/reader", xmppPassword, service+"/"+node, publish), want(user)
+		got, want := goRound(ctx, t, c, host, user+"@"+domain+"/reader", xmppPassword, target, publish), want(user)
 		if got.publishes != want.publishes || got.creates != want.creates || got.pages != want.pages || !slices.Equal(got.told, want.told) {
 			t.Errorf("%s: the round went %+v, and has to go %+v", user, got, want)
 		}
@@ -167,7 +169,7 @@ func TestXMPPPubSub(t *testing.T) {
 	for i, c := range xmppClients {
 		t.Run(c.name, func(t *testing.T) {
 			need(t, c.name, c.missing())
-			pubSubRounds(ctx, t, c, s.host(), "pubsub.localhost", fmt.Sprintf("/garden/%d-", i), s.publishOver(ctx, t), tidingsRound)
+			pubSubRounds(ctx, t, c, s.host(), "localhost", fmt.Sprintf("/garden/%d-", i), s.publishOver(ctx, t), tidingsRound)
 		})
 	}
 }
@@ -193,7 +195,7 @@ func TestXMPPPubSubElsewhere(t *testing.T) {
 			for i, c := range xmppClients {
 				t.Run(c.name, func(t *testing.T) {
 					need(t, c.name, c.missing())
-					pubSubRounds(ctx, t, c, xmppHost{s.C2S, s.WebSocket}, xmpppeer.PubSub, fmt.Sprintf("garden-%d-", i), nil, want)
+					pubSubRounds(ctx, t, c, xmppHost{s.C2S, s.WebSocket}, xmpppeer.Domain, fmt.Sprintf("garden-%d-", i), nil, want)
 				})
 			}
 		})

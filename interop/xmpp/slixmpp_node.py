@@ -16,7 +16,7 @@ AGAIN = 0.3  # seconds between two attempts while the service is not there
 
 class Node:
     """Follows a node. Whenever a session begins it subscribes and retrieves what is behind the last item it has seen; what is
-    told meanwhile it looks at afterwards. It reports all that comes, also what comes again."""
+    told meanwhile it looks at afterwards. It reports all that comes, also what comes again, and what is told of other nodes."""
 
     def __init__(self, client, target, count):
         self.client, self.left = client, count
@@ -43,7 +43,7 @@ class Node:
     async def ask(self, stype, *children):
         """Asks until the service answers with a result."""
         while True:
-            iq = self.client.make_iq(ito=self.service, itype=stype)
+            iq = self.client.Iq(sto=self.service, stype=stype)
             iq.xml.append(element(PUBSUB + 'pubsub', *children))
             try:
                 return (await iq.send(timeout=20)).xml.find(PUBSUB + 'pubsub')
@@ -78,7 +78,10 @@ class Node:
         event = message.xml.find(EVENT + 'event')
         for what in event:
             name = what.tag[len(EVENT):]
-            if name == 'items':
+            if name == 'items' and what.get('node') != self.node:
+                for item in what.findall(EVENT + 'item'):
+                    report('item', node=what.get('node'), id=item.get('id'))
+            elif name == 'items':
                 for item in what.findall(EVENT + 'item'):
                     if self.held is None:
                         self.show(item)
@@ -117,7 +120,7 @@ async def ask(client, lines):
     await client.started.wait()
     async for line in lines:
         stype, to, payload = line.split(' ', 2)
-        iq = client.make_iq(ito=to, itype=stype)
+        iq = client.Iq(sto=to, stype=stype)
         iq.xml.append(ET.fromstring(payload))
         try:
             answer = (await iq.send(timeout=60)).xml

@@ -46,6 +46,9 @@ type Options struct {
 	// Components are the domains of external components (XEP-0114) and their secrets. Rooms and PubSub may be among them,
 	// in place of what the server has itself.
 	Components map[string]string
+	// Link, if not empty, is a template in place of the package's own for the sections of the configuration in which the
+	// components are: of Prosody's at its end, of ejabberd's in the list of listeners.
+	Link string
 	// Dir is where everything of the server is kept. If it is empty, a directory is made, and Stop removes it.
 	Dir string
 	// Config is a template in place of the package's own for the server, with the same fields.
@@ -179,6 +182,9 @@ func (s *Server) configure(name, text string) error {
 		_, port, _ := net.SplitHostPort(addr)
 		return port
 	}}).Parse(text)
+	if err == nil && s.options.Link != "" {
+		_, err = t.New("link").Parse(s.options.Link)
+	}
 	if err != nil {
 		return fmt.Errorf("xmpppeer: %w", err)
 	}

@@ -65,6 +65,8 @@ VirtualHost "{{.Anonymous}}"
 	autocreate_on_publish = false
 	pubsub_max_items = 1000
 {{end}}
-{{range $domain, $secret := .Components}}Component "{{$domain}}"
+{{block "link" .}}
+{{- range $domain, $secret := .Components}}Component "{{$domain}}"
 	component_secret = "{{$secret}}"
 {{end}}
+{{- end}}
