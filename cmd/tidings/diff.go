@@ -60,7 +60,7 @@ func diff(ctx context.Context, args []string, std stdio) error {
 		if err != nil {
 			return err
 		}
-		streams, err := o.open([]string{operand}, nil)
+		streams, err := o.open(ctx, []string{operand}, nil)
 		if err != nil {
 			return err
 		}

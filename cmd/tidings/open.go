@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"tidings"
@@ -26,6 +27,7 @@ type opener struct {
 	client  *client.Client
 	from    point
 	notify  func(client.Notice)
+	xmpp    xmppFlags
 }
 
 func newOpener(command string, srv *target, from point, notify func(client.Notice)) (*opener, error) {
@@ -37,20 +39,23 @@ func newOpener(command string, srv *target, from point, notify func(client.Notic
 	if err != nil {
 		return nil, usageError{command, err}
 	}
-	return &opener{command, server, srv.token, c, from, notify}, nil
+	return &opener{command: command, server: server, token: srv.token, client: c, from: from, notify: notify}, nil
 }
 
 // open returns the streams that the operands, patterns and URLs, stand for; all patterns share one.
-func (o *opener) open(operands, filters []string) ([]stream, error) {
+func (o *opener) open(ctx context.Context, operands, filters []string) ([]stream, error) {
+	if o.xmpp != (xmppFlags{}) && !slices.ContainsFunc(operands, isXMPP) {
+		return nil, usagef(o.command, "--node and --password-file are for xmpp://…")
+	}
 	var patterns []tidings.Pattern
 	var streams []stream
 	fields := filtersOf(filters)
 	for _, operand := range operands {
-		if strings.Contains(operand, "://") || strings.HasPrefix(operand, "xmpp:") {
-			if len(filters) > 0 && !strings.HasPrefix(operand, "xmpp") {
+		if strings.Contains(operand, "://") || isXMPP(operand) {
+			if len(filters) > 0 && !isXMPP(operand) {
 				return nil, withHint(usagef(o.command, "--filter is for patterns and rooms"), "write the filter into the URL, such as "+operand+"?"+filters[0])
 			}
-			s, err := o.openURL(operand, fields)
+			s, err := o.openURL(ctx, operand, fields)
 			if err != nil {
 				return nil, err
 			}
@@ -94,13 +99,13 @@ func filtersOf(flags []string) (filters []client.Filter) {
 }
 
 // openURL returns the stream at an address. The filters are for those that have no place for them.
-func (o *opener) openURL(address string, filters []client.Filter) (stream, error) {
+func (o *opener) openURL(ctx context.Context, address string, filters []client.Filter) (stream, error) {
+	if isXMPP(address) {
+		return o.openXMPP(ctx, address, filters)
+	}
 	u, err := url.Parse(address)
 	if err != nil {
 		return stream{}, usageError{o.command, err}
-	}
-	if u.Scheme == "xmpp" || u.Scheme == "xmpps" {
-		return o.openXMPP(address, u, filters)
 	}
 	if u.Host == "" {
 		return stream{}, usagef(o.command, "%s names no host", address)

@@ -29,16 +29,16 @@ func publish(ctx context.Context, args []string, std stdio) error {
 	fs.StringVar(&p.ID, "id", "", "")
 	fs.StringVar(&p.Key, "key", "", "")
 	lines := fs.Bool("lines", false, "")
+	var xmpp xmppFlags
+	xmpp.flags(fs)
+	var options list
+	fs.Var(&options, "option", "")
 	operands, err := parse(fs, args)
 	if err != nil {
 		return err
 	}
 	if len(operands) == 0 || len(operands) > 2 {
 		return usagef("publish", "want TOPIC and DATA, which needs quotes if it has blanks; %d operands are given", len(operands))
-	}
-	topic, err := tidings.ParseTopic(operands[0])
-	if err != nil {
-		return usageError{"publish", err}
 	}
 	data := "-"
 	if len(operands) == 2 {
@@ -47,9 +47,39 @@ func publish(ctx context.Context, args []string, std stdio) error {
 	if *lines && (p.ID != "" || p.Key != "") {
 		return usagef("publish", "--lines makes many events: --id and --key are for one")
 	}
-	c, err := srv.client("publish", client.WithAttempts(publishAttempts))
-	if err != nil {
-		return err
+	var c *client.Client
+	var topic tidings.Topic
+	explain := srv.explain
+	if isXMPP(operands[0]) {
+		a, err := xmpp.parse(ctx, "publish", operands[0])
+		if err != nil {
+			return err
+		}
+		if c, err = openNode(a); err != nil {
+			return err
+		}
+		defer c.Close() // what was published has been acknowledged
+		explain = a.explain
+		for _, o := range options {
+			name, value, ok := strings.Cut(o, "=")
+			if !ok || name == "" {
+				return usagef("publish", "--option %s: want FIELD=VALUE, such as access_model=open", o)
+			}
+			if p.Options == nil {
+				p.Options = map[string]string{}
+			}
+			p.Options[name] = value
+		}
+	} else {
+		if xmpp != (xmppFlags{}) || len(options) > 0 {
+			return usagef("publish", "--node, --option and --password-file are for xmpp://…")
+		}
+		if topic, err = tidings.ParseTopic(operands[0]); err != nil {
+			return usageError{"publish", err}
+		}
+		if c, err = srv.client("publish", client.WithAttempts(publishAttempts)); err != nil {
+			return err
+		}
 	}
 	in, err := openData(data, std.in)
 	if err != nil {
@@ -66,12 +96,16 @@ func publish(ctx context.Context, args []string, std stdio) error {
 		}
 		r, err := c.Publish(ctx, topic, p)
 		if err != nil {
-			return srv.explain(err)
+			return explain(err)
 		}
 		if r.Duplicate {
 			fmt.Fprintln(std.err, "tidings: it was published before and is not stored again")
 		}
-		_, err = fmt.Fprintln(std.out, r.Position)
+		name := r.ID // PubSub tells no position
+		if !r.Position.IsZero() {
+			name = r.Position.String()
+		}
+		_, err = fmt.Fprintln(std.out, name)
 		return err
 	}
 	if *lines {
@@ -82,6 +116,21 @@ func publish(ctx context.Context, args []string, std stdio) error {
 		return fmt.Errorf("reading the data: %w", err)
 	}
 	return send(payload)
+}
+
+// openNode returns a client that publishes on the node.
+func openNode(a *xmppAddress) (*client.Client, error) {
+	switch {
+	case strings.Contains(a.service, "@") && a.node == "":
+		return nil, withHint(usagef("publish", "%s is the address of a room, and rooms are read-only", describe(a.url)), "tidings publish --node /TOPIC "+a.example("")+" DATA")
+	case a.node == "":
+		return nil, withHint(usagef("publish", "%s names no node", describe(a.url)), "tidings publish --node /TOPIC "+a.example(strings.TrimSuffix("/"+a.service, "/"))+" DATA")
+	}
+	c, err := client.New(a.text, client.WithAttempts(publishAttempts))
+	if err != nil {
+		return nil, usageError{"publish", err}
+	}
+	return c, nil
 }
 
 // openData opens what DATA names: stdin, a file, or the text itself.

@@ -28,6 +28,8 @@ func tail(ctx context.Context, args []string, std stdio) error {
 	format := choice{"line", []string{"line", "json", "raw"}}
 	from := fs.String("from", "", "")
 	limit := fs.Uint64("limit", 0, "")
+	var xmpp xmppFlags
+	xmpp.flags(fs)
 	fs.Var(&filters, "filter", "")
 	fs.Var(&format, "format", "")
 	operands, err := parse(fs, args)
@@ -49,7 +51,8 @@ func tail(ctx context.Context, args []string, std stdio) error {
 	if err != nil {
 		return err
 	}
-	streams, err := o.open(operands, filters)
+	o.xmpp = xmpp
+	streams, err := o.open(ctx, operands, filters)
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"iter"
-	"net"
-	"net/url"
 	"strings"
 	"time"
 
@@ -16,40 +12,47 @@ import (
 	"tidings/internal/cloudevents"
 )
 
-// openXMPP returns the stream of a room: xmpp://[USER[:PASSWORD]@]HOST[:PORT]/ROOM@DOMAIN, or xmpp:ROOM@DOMAIN?join.
-func (o *opener) openXMPP(address string, u *url.URL, filters []client.Filter) (stream, error) {
+// openXMPP returns the stream of a room, xmpp://[USER[:PASSWORD]@]HOST[:PORT]/ROOM@DOMAIN or xmpp:ROOM@DOMAIN?join, or of a
+// node, xmpp://[USER[:PASSWORD]@]HOST[:PORT][/SERVICE]?;node=NODE or xmpp:SERVICE?;node=NODE.
+func (o *opener) openXMPP(ctx context.Context, address string, filters []client.Filter) (stream, error) {
+	a, err := o.xmpp.parse(ctx, o.command, address)
+	if err != nil {
+		return stream{}, err
+	}
 	opts := []client.Option{client.WithNotify(o.notify)}
-	if u.Hostname() == o.server.Hostname() && isLoopback(o.server.String()) {
+	if a.url.Hostname() == o.server.Hostname() && isLoopback(o.server.String()) {
 		opts = append(opts, client.WithToken(o.token))
 	}
-	c, err := client.New(address, opts...)
+	c, err := client.New(a.text, opts...)
 	if err != nil {
 		return stream{}, usageError{o.command, err}
 	}
-	room := strings.TrimPrefix(cmp.Or(u.Opaque, u.Path), "/")
-	if room == "" {
-		domain := u.Hostname()
-		if net.ParseIP(domain) != nil {
-			domain = "localhost"
-		}
-		return stream{}, withHint(usagef(o.command, "%s names no room", describe(u)), "tidings "+o.command+" "+u.Scheme+"://"+u.Host+"/en.wikipedia.org@conference."+domain)
+	switch {
+	case a.service == "" && a.node == "":
+		return stream{}, withHint(usagef(o.command, "%s names no room and no node", describe(a.url)), "tidings "+o.command+" "+a.example("/en.wikipedia.org@conference."+a.domain()))
+	case a.isNode() && a.node == "":
+		return stream{}, withHint(usagef(o.command, "%s names no node", describe(a.url)), "tidings "+o.command+" '"+a.example("/"+a.service+"?;node=/recentchange/*")+"'")
+	case a.isNode() && len(filters) > 0:
+		return stream{}, withHint(usagef(o.command, "PubSub has no filters"), a.filterHint(o.command, filters))
 	}
-	name, _, _ := strings.Cut(room, "@")
-	return stream{u.Redacted(), func(ctx context.Context) iter.Seq2[received, error] {
+	name, _, _ := strings.Cut(a.service, "@")
+	lost := "the room keeps no archive of it (XEP-0313)"
+	if a.isNode() {
+		name, lost = a.node, "the service keeps no archive of the node (XEP-0442)"
+	}
+	return stream{a.url.Redacted(), func(ctx context.Context) iter.Seq2[received, error] {
 		return func(yield func(received, error) bool) {
 			for e, err := range c.Events(ctx, nil, o.from.from(), filters...) {
 				gap, isGap := err.(*tidings.GapError)
 				switch {
 				case isGap && gap.Oldest.IsZero():
-					err = &lostError{"the room keeps no archive of it (XEP-0313)"}
-				case err != nil && ctx.Err() == nil:
-					if failed, ok := errors.AsType[*net.OpError](err); ok {
-						err = unreachable(u, failed)
-					}
+					err = &lostError{lost}
+				case err != nil && ctx.Err() == nil && !isGap:
+					err = a.explain(err)
 				}
 				r := received{Event: e, where: name}
 				if err == nil {
-					r.record = roomRecord(&e, "xmpp:"+room)
+					r.record = xmppRecord(&e, a.uri())
 				}
 				if !yield(r, err) {
 					return
@@ -59,8 +62,9 @@ func (o *opener) openXMPP(address string, u *url.URL, filters []client.Filter) (
 	}}, nil
 }
 
-// roomRecord returns the event of a room in an envelope. Where the topic is not known its source is the room.
-func roomRecord(e *client.Event, room string) []byte {
+// xmppRecord returns the event of a room or a node in an envelope. Its source is the topic, or the room or the node of another
+// server.
+func xmppRecord(e *client.Event, source string) []byte {
 	if e.Topic != "" && !e.Position.IsZero() {
 		return cloudevents.Append(nil, &tidings.Event{Position: e.Position, Topic: e.Topic, ID: e.ID, Time: e.Time, Kind: e.Kind}, e.ContentType, e.Payload)
 	}
@@ -73,7 +77,7 @@ func roomRecord(e *client.Event, room string) []byte {
 		ContentType string           `json:"datacontenttype,omitempty"`
 		Data        string           `json:"data,omitempty"`
 		Position    tidings.Position `json:"position,omitzero"`
-	}{cloudevents.SpecVersion, e.ID, room, cloudevents.TypePublish, e.Time, e.ContentType, string(e.Payload), e.Position}
+	}{cloudevents.SpecVersion, e.ID, source, cloudevents.TypePublish, e.Time, e.ContentType, string(e.Payload), e.Position}
 	if e.Kind == tidings.Retract {
 		envelope.Type = cloudevents.TypeRetract
 	}

@@ -58,18 +58,23 @@ matches any number of segments; without one it is /**, every topic. A URL is one
   ws://HOST/PATH            a WebSocket, such as /subscribe?topic=PATTERN; or wss
   xmpp://HOST/ROOM@DOMAIN   a room of an XMPP server, such as en.wikipedia.org@conference.localhost; xmpps for TLS from the first
                             byte; USER:PASSWORD@ before HOST, without which the login is anonymous
+  xmpp://HOST/SERVICE?;node=NODE   a node of a PubSub service, such as pubsub.localhost?;node=/news/local; of a Tidings server NODE
+                            may be a PATTERN. Without SERVICE it is the one that the server says it has
   irc://HOST/CHANNEL,...    channels of an IRC server, with or without their #; ircs for TLS; NICK:PASSWORD@ before HOST
   sio://HOST/rc?subscribe=WIKI&subscribe=...   RCStream, which is Socket.IO 0.9: a host, an id or a wildcard; sios for TLS
   sio4://HOST/?topic=PATTERN&topic=...         Socket.IO 4, with a filter as /subscribe has it; or /rc?subscribe=WIKI; sio4s for TLS
 
 It reconnects by itself, goes on after the last event it has seen, and says on stderr when it does, when events were lost, and
-when nobody can know: RCStream and most IRC servers keep no history. A Tidings server does, in each of these protocols.
+when nobody can know: RCStream and most IRC servers keep no history, and most PubSub services no more than the newest version of
+each item. A Tidings server does, in each of these protocols.
 
 Flags:
   --from POSITION|TIME      begin behind a position such as 5f3a9c01-1042, or at a time: 2026-01-31T12:00:00Z, 2026-01-31,
                             or as long ago as 90s, 15m, 24h (default: now); sio takes a position only
   --filter FIELD=VALUE      only events whose payload has that value; again for another field, or another value of the same
   --filter EXPRESSION       only events for which it is true; see the second example
+  --node NODE               the node, where the xmpp:// address names none
+  --password-file FILE      the password of the account in the xmpp:// address is the first line of FILE
   --format line|json|raw    a line for a person (default), the event with its envelope as one line of JSON, or the payload
   --limit N                 stop after N events
   --server URL              default $TIDINGS_SERVER, else http://127.0.0.1:8080
@@ -81,6 +86,8 @@ Examples:
   tidings tail --from 1h --format json /news/local | jq .data
   tidings tail http://127.0.0.1:8080/v2/stream/recentchange
   tidings tail xmpp://localhost/en.wikipedia.org@conference.localhost --filter bot=false
+  tidings tail 'xmpp://localhost/pubsub.localhost?;node=/recentchange/*.wikipedia.org'
+  tidings tail --password-file ann.password --node princely_musings xmpp://ann@example.org/pubsub.example.org
   tidings tail irc://127.0.0.1/en.wikipedia,de.wikipedia
   tidings tail 'ws://127.0.0.1:8080/subscribe?topic=/news/**' 'sio://127.0.0.1:8080/rc?subscribe=*.wikipedia.org'
 `
@@ -111,16 +118,24 @@ Examples:
   tidings diff --from 1h --for 1m http://10.0.0.1:8080/subscribe?topic=/** http://127.0.0.1:8080/subscribe?topic=/**
 `
 
-const publishUsage = `Usage: tidings publish [FLAGS] TOPIC [DATA|-|@FILE]
+const publishUsage = `Usage: tidings publish [FLAGS] TOPIC|URL [DATA|-|@FILE]
 
 Publishes DATA, the content of FILE, or what stdin has (-, or nothing) on TOPIC, and prints the event's position once it is
-stored for good.
+stored for good. A URL is that of a node of any PubSub service, for which an account is needed; the item's ID is printed then:
+
+  xmpp://USER[:PASSWORD]@HOST[/SERVICE]?;node=NODE
+
+In PubSub JSON is an element json, XML is itself, and all else is the content of an Atom entry.
 
 Flags:
   --type TYPE               the media type (default: application/json if DATA is JSON, else text/plain)
   --id ID                   the item's name in its topic; publishing an ID again is a new version of that item
   --key KEY                 the same KEY is the same event and is stored once, so that a repeat is harmless
+                            (over XMPP, the ID of an item that is given none)
   --lines                   every line of stdin, or of FILE, that is not blank is an event of its own
+  --node NODE               the node, where the xmpp:// address names none
+  --option FIELD=VALUE      only if the node is configured like that, or is made so: access_model=open; again for another field
+  --password-file FILE      the password of the account in the xmpp:// address is the first line of FILE
   --server URL              default $TIDINGS_SERVER, else http://127.0.0.1:8080
   --token TOKEN             default $TIDINGS_TOKEN, else the admin token of a server on this machine
   --data DIR                where that is: DIR/admin.token (default tidings-data)
@@ -129,6 +144,7 @@ Examples:
   tidings publish /news/local 'Bridge closed'
   tidings publish /sensors/attic --id temperature '{"celsius": 19.5}'
   tail -F access.log | tidings publish --lines /logs/web
+  tidings publish --password-file ann.password --node garden --id roses xmpp://ann@localhost '{"water": true}'
 `
 
 const pollUsage = `Usage: tidings poll [FLAGS] --to udp://HOST:PORT API_URL
