@@ -225,6 +225,10 @@ func (c *Conn) turn(a *Attachment) {
 		if len(rest) > 0 {
 			c.out = append(c.out, rest...)
 		}
+		if f, ok := a.cur.(completer); ok && n == len(p) && f.Complete() {
+			c.checkDrained()
+			return
+		}
 	}
 }
 

@@ -52,6 +52,10 @@ type Cursor interface {
 	Close()
 }
 
+// completer is a Cursor that knows when it has nothing more. Complete is called after Advance took all that Next returned, and
+// reports whether that was all there is until the group's Wake tells; then Next is not called to find out.
+type completer interface{ Complete() bool }
+
 // Protocol is what the connections of one protocol have in common.
 type Protocol struct {
 	// Name is for logs and metrics.

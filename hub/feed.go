@@ -195,7 +195,8 @@ func (f *Feed) attach(s *Subscription) bool {
 func (f *Feed) next(s *Subscription) (p []byte, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if s.off == f.head {
+	s.all = s.off == f.head
+	if s.all {
 		return nil, true
 	}
 	n := len(f.chunks)
@@ -208,6 +209,7 @@ func (f *Feed) next(s *Subscription) (p []byte, ok bool) {
 		i := sort.Search(n, func(i int) bool { return f.chunks[i].base > s.off }) - 1
 		c = f.chunks[i]
 	}
+	s.all = c == f.chunks[n-1]
 	s.cur = c
 	s.curEnd = c.ends[len(c.ends)-1]
 	return c.buf[s.off-c.base : len(c.buf) : len(c.buf)], true

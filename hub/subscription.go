@@ -32,6 +32,7 @@ type Subscription struct {
 	ended   atomic.Pointer[error]
 	era     uint32 // of the feed, when an anonymous reader subscribed
 	closed  bool
+	all     bool // what Next returned last went up to the head of the feed
 }
 
 // catchUp is the state of a reader that reads from the log.
@@ -94,8 +95,12 @@ func (s *Subscription) over() error {
 	return nil
 }
 
+// Complete reports whether what Next returned last was all there is until the feed's waker tells.
+func (s *Subscription) Complete() bool { return s.all }
+
 func (s *Subscription) next() ([]byte, State) {
 	if cu := s.catchUp; cu != nil {
+		s.all = false
 		if cu.judged != s.feed.judged.Load() {
 			cu.buf, cu.ends = nil, nil // read again, with the rights of now
 		}

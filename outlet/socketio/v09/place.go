@@ -55,6 +55,7 @@ func (c *cursor) Next() ([]byte, edge.Status) {
 	return nil, edge.Idle
 }
 
+func (c *cursor) Complete() bool            { return c.sub.Complete() }
 func (c *cursor) Advance(n int) []byte      { return c.sub.Advance(n) }
 func (c *cursor) Fetch(ctx context.Context) { c.sub.Fetch(ctx) }
 func (c *cursor) Goodbye() []byte           { return goodbyeFrames }
