@@ -127,8 +127,11 @@ func (s *stored) encode(name string) ([]byte, error) {
 
 func decodeNode(value []byte) (name string, s *stored, err error) {
 	var e nodeEntry
-	if err := json.Unmarshal(value, &e); err != nil {
-		return "", nil, fmt.Errorf("pubsub: decoding a node: %w", err)
+	if !e.parsePlain(value) {
+		e = nodeEntry{}
+		if err := json.Unmarshal(value, &e); err != nil {
+			return "", nil, fmt.Errorf("pubsub: decoding a node: %w", err)
+		}
 	}
 	if _, err := tidings.ParseTopic(e.Node); err != nil {
 		return "", nil, fmt.Errorf("pubsub: decoding a node: %w", err)
