@@ -149,8 +149,13 @@ func serve(w *outlettest.World) *fixture {
 func newWorld(t *testing.T) *outlettest.World {
 	j := journal.NewMemory(outlettest.Options(""))
 	t.Cleanup(func() { j.Close() })
-	return outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})
+	return outlettest.NewWorld(t, j, hubOptions, edgeOptions)
 }
+
+var (
+	hubOptions  = hub.Options{Decode: outlet.Decoder(nil)}
+	edgeOptions = edge.Options{}
+)
 
 // TestScripts runs testdata/*.txt, which are named by the sections of XEP-0060 that they show. Beside what package xmpptest
 // has, there is
