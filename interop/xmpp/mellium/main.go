@@ -116,10 +116,19 @@ func (c *client) login(ctx context.Context) (*xmpp.Session, error) {
 		xmpp.BindResource())
 	if err != nil {
 		conn.Close()
+		if lost(err) {
+			err = fmt.Errorf("%w: %w", errConnect, err)
+		}
 		return nil, err
 	}
 	report("online", map[string]any{"mechanism": c.mechanism, "tls": s.ConnectionState().HandshakeComplete, "jid": s.LocalAddr().String()})
 	return s, s.Send(ctx, stanza.Presence{Type: stanza.AvailablePresence}.Wrap(nil))
+}
+
+// lost reports whether an error is one of the connection: a server that is killed may have taken one that it does not serve.
+func lost(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // message is one of a room.
@@ -188,7 +197,11 @@ func (c *client) room(ctx context.Context, room jid.JID, count int) error {
 		if err != nil {
 			return err
 		}
-		if _, err := rooms.Join(ctx, occupant, s, muc.MaxHistory(0)); err != nil {
+		if _, err := rooms.Join(ctx, occupant, s, muc.MaxHistory(0)); lost(err) {
+			report("offline", nil)
+			s.Conn().Close()
+			continue
+		} else if err != nil {
 			return err
 		}
 		report("joined", map[string]any{"room": room.String()})
