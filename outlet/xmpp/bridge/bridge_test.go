@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,9 +40,10 @@ import (
 //	! open [KEY=VALUE ...]  opens the bridge: room (a room and its topics, separated by commas; several), password (of the
 //	                        rooms), rate, window, max_age, max_stanza, tail (bytes that a feed of the hub keeps)
 //	! server WORD           from the next login on the server offers stream management (manage), also resumes (resume), or
-//	                        refuses the login (refuse)
+//	                        refuses the login (refuse, unavailable)
 //	                        Its account has the name anon, and the position before anything is {{p0}}
 //	! publish NAME TOPIC X  publishes X, a recent change if it is <rc>, or text; NAME becomes its position
+//	! private TOPIC         nobody may read the topic from now on, and everybody any other
 //	! trim                  removes what is more than an hour old below /brief
 //	! wait DURATION
 //	! stop                  Stop is called in the background
@@ -75,16 +77,16 @@ func TestTranscripts(t *testing.T) {
 	}
 }
 
-// public lets everybody read what is not below /private.
-type public struct{}
+// public lets everybody read what is not private.
+type public struct{ private atomic.Pointer[string] }
 
-func (public) May(_ tidings.Actor, _ tidings.Action, t tidings.Topic) error {
-	if strings.HasPrefix(string(t), "/private") {
+func (p *public) May(_ tidings.Actor, _ tidings.Action, t tidings.Topic) error {
+	if private := p.private.Load(); private != nil && *private == string(t) {
 		return tidings.Errorf(tidings.ErrForbidden, "%s is private", t)
 	}
 	return nil
 }
-func (public) Audience(tidings.Actor) string { return "" }
+func (*public) Audience(tidings.Actor) string { return "" }
 
 // store is a Store in memory. One that is broken keeps what it has.
 type store struct {
@@ -140,6 +142,7 @@ type fixture struct {
 	t       *testing.T
 	journal *journal.Memory
 	hub     *hub.Hub
+	access  public
 	tail    int
 	store   *store
 	log     text
@@ -161,7 +164,7 @@ func (f *fixture) start() {
 	if f.hub != nil {
 		return
 	}
-	f.hub = hub.New(f.journal, public{}, hub.Options{Decode: outlet.Decoder(recentchange.Wikis{"acme": {ServerURL: "http://acme"}}), FeedTail: f.tail})
+	f.hub = hub.New(f.journal, &f.access, hub.Options{Decode: outlet.Decoder(recentchange.Wikis{"acme": {ServerURL: "http://acme"}}), FeedTail: f.tail})
 }
 
 func (f *fixture) end() {
@@ -206,6 +209,11 @@ func (f *fixture) runner() *transcript.Runner {
 				if err == nil && text != "" || err != nil && (text == "" || !strings.Contains(err.Error(), text)) {
 					return fmt.Errorf("it has returned %v", err)
 				}
+				return nil
+			},
+			"private": func(_ map[string]string, topic string) error {
+				f.access.private.Store(&topic)
+				f.hub.Recheck()
 				return nil
 			},
 			"trim": func(map[string]string, string) error {
@@ -338,8 +346,9 @@ func (f *fixture) logIn(l *lines) error {
 		{"<iq", "<iq type='result' id='%s'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>anon@example.org/tidings</jid></bind></iq>"},
 	}
 	switch {
-	case f.login == "refuse":
-		converse[1].answer = "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>"
+	case f.login == "refuse" || f.login == "unavailable":
+		why := map[string]string{"refuse": "not-authorized", "unavailable": "temporary-auth-failure"}[f.login]
+		converse[1].answer = "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><" + why + "/></failure>"
 		converse = converse[:2]
 	case strings.HasPrefix(f.login, "resume"):
 		_, h, _ := strings.Cut(f.login, " ")

@@ -125,8 +125,11 @@ func (r *room) leave() error {
 // failed counts a failure, says it and leaves the room alone for a while.
 func (r *room) failed(now time.Time, what, condition, text string, why refusal) {
 	pause := retry.Backoff(firstRetry, lastRetry, r.failures)
-	if why.long {
+	switch {
+	case why.long:
 		pause = lastRetry
+	case why.soon && r.failures == 0:
+		pause = time.Second
 	}
 	r.failures++
 	r.b.changed = true
@@ -223,7 +226,7 @@ func (r *room) shownOut(now time.Time, u *muc.User) {
 		if !u.Alternate.IsZero() {
 			hint += ", or set its new address in [[bridge.rooms]]: " + u.Alternate.String()
 		}
-		r.gone(now, "out", "destroyed", text, refusal{hint, true})
+		r.gone(now, "out", "destroyed", text, refusal{hint: hint, long: true})
 		return
 	}
 	for _, d := range departures {
@@ -232,7 +235,8 @@ func (r *room) shownOut(now time.Time, u *muc.User) {
 			return
 		}
 	}
-	r.gone(now, "out", "unavailable", text, refusal{"the room has shown it out; it enters again", false})
+	// Such as the leaving of a session that was left behind, which the room hears of when the new one has entered.
+	r.gone(now, "out", "unavailable", text, refusal{hint: "the room has shown it out; it enters again", soon: true})
 }
 
 // message takes a message of the room: a reflection, or an error.
@@ -341,7 +345,7 @@ func (r *room) tick(now time.Time) error {
 		return nil
 	case asking, joining, configuring:
 		if now.Sub(r.since) >= joinTimeout {
-			r.gone(now, "join", "timeout", "", refusal{"the room does not answer; it is tried again", false})
+			r.gone(now, "join", "timeout", "", refusal{hint: "the room does not answer; it is tried again"})
 		}
 		return nil
 	}
@@ -349,7 +353,7 @@ func (r *room) tick(now time.Time) error {
 	late := first != nil && now.Sub(first.when) >= ackTimeout
 	switch {
 	case !r.pinged.IsZero() && now.Sub(r.pinged) >= pingTimeout:
-		r.gone(now, "ping", "timeout", "", refusal{"the room does not answer; it is entered again", false})
+		r.gone(now, "ping", "timeout", "", refusal{hint: "the room does not answer; it is entered again"})
 	case r.pinged.IsZero() && (late || first == nil && now.Sub(r.heard) >= quiet):
 		self, err := r.self()
 		if err != nil {
@@ -368,7 +372,7 @@ func (r *room) answered(now time.Time, s *said) error {
 	switch {
 	case s.id == "there" && r.state == asking:
 		if s.typ == stanza.TypeError {
-			r.gone(now, "join", s.err.Condition, s.err.Text, refusal{"the room was destroyed; it is entered when it is there again", true})
+			r.gone(now, "join", s.err.Condition, s.err.Text, refusal{hint: "the room was destroyed; it is entered when it is there again", long: true})
 			return nil
 		}
 		r.destroyed = false
@@ -393,7 +397,7 @@ func (r *room) isIn(now time.Time, s *said) {
 		switch c := s.err.Condition; c {
 		case "service-unavailable", "feature-not-implemented", "item-not-found": // it came as far as an occupant
 		default:
-			r.gone(now, "ping", c, s.err.Text, refusal{"the room does not have the bridge in it any more; it enters again", false})
+			r.gone(now, "ping", c, s.err.Text, refusal{hint: "the room does not have the bridge in it any more; it enters again"})
 			return
 		}
 	}
@@ -419,5 +423,5 @@ func (r *room) isIn(now time.Time, s *said) {
 	}
 	r.reset()
 	r.narrow = r.b.opt.Window
-	r.failed(now, "message", "unreflected", "", refusal{"the room takes messages and does not pass them on: perhaps a filter of its server", false})
+	r.failed(now, "message", "unreflected", "", refusal{hint: "the room takes messages and does not pass them on: perhaps a filter of its server"})
 }

@@ -39,7 +39,7 @@ func (b *Bridge) run(ctx, dialing context.Context) {
 		b.disconnected(err)
 		b.publish()
 		pause := retry.Backoff(firstRedial, lastRedial, failures)
-		if _, refused := errors.AsType[*sasl.Error](err); refused {
+		if e, refused := errors.AsType[*sasl.Error](err); refused && e.Condition != sasl.TemporaryAuthFailure {
 			pause = authRedial
 		}
 		b.log.Warn("the bridge has no session", "server", cfg.JID.Domain(), "err", err, "retry", pause.Round(time.Second), "hint", sessionHint(err))
