@@ -33,8 +33,18 @@ func (s *server) openNodes(ctx context.Context) (*pubsub.Service, error) {
 	largest := min(c.MaxPayload, s.cfg.HTTP.MaxBody) // above which the journal takes nothing
 	d := pubsub.DefaultConfig()
 	d.AccessModel, d.MaxItems, d.MaxPayloadSize = pubsub.AccessModel(c.DefaultAccess), c.DefaultMaxItems, int(min(c.DefaultMaxPayload, largest))
+	var domains []string
+	for _, c := range s.cfg.Component {
+		if c.CreateNodes {
+			host, err := jid.New("", c.Host, "")
+			if err != nil {
+				return nil, err
+			}
+			domains = append(domains, host.Domain())
+		}
+	}
 	return pubsub.Open(ctx, pubsub.Options{
-		Store: bucket, Log: nodesLog{s.journal, s}, Hub: s.hub, Policy: s.policy, Domain: s.cfg.Domain,
+		Store: bucket, Log: nodesLog{s.journal, s}, Hub: s.hub, Policy: s.policy, Domain: s.cfg.Domain, Domains: domains,
 		Create: c.Create, Admins: admins, Reserved: reserved, Default: &d,
 		MaxItems: c.MaxItems, MaxPayload: int(largest), MaxNodes: c.MaxNodes, MaxSubscriptions: c.MaxSubscriptions, MaxPerNode: c.MaxPerNode,
 		MaxLease: time.Duration(c.MaxLease), DedupeWindow: time.Duration(s.cfg.DedupeWindow), Logger: s.log,

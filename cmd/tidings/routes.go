@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tidings"
+	"tidings/config"
 	"tidings/internal/problem"
 	"tidings/internal/topicurl"
 	"tidings/outlet"
@@ -202,6 +203,8 @@ func (s *server) openPage() (err error) {
 	}
 	if s.xmpp != nil {
 		serves["xmpp"] = s.cfg.RoomsDomain()
+	} else if rooms := s.domainsServed(config.ServesRooms); len(rooms) > 0 {
+		serves["xmpp"] = rooms[0]
 	}
 	s.web, err = web.New(web.Options{
 		Hub: s.hub, Authenticate: s.authenticate, MaxPatterns: s.cfg.Limits.Patterns, Log: s.log,

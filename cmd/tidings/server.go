@@ -68,6 +68,7 @@ type server struct {
 	ircListener *edge.Listener
 	xmpp        *xmppParts // nil without XMPP
 	nodes       *pubsub.Service
+	components  *components // nil without any
 	bridges     []*bridge.Bridge
 
 	stopSources context.CancelFunc
@@ -161,6 +162,14 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 	undo = append(undo, func() {
 		if s.xmpp != nil {
 			s.xmpp.close()
+		}
+	})
+	if err := s.openComponents(ctx); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() {
+		if s.components != nil {
+			s.components.close()
 		}
 	})
 	undo = append(undo, func() { s.stopBridges(canceled())() })
@@ -307,6 +316,9 @@ func (s *server) readyLine() string {
 	if x := s.xmpp; x != nil && x.direct != nil {
 		fmt.Fprintf(&b, " xmpps=%s", x.direct.Addr())
 	}
+	if domains := s.domainsServed(""); len(domains) > 0 {
+		fmt.Fprintf(&b, " components=%s", strings.Join(domains, ","))
+	}
 	store := "data=" + s.cfg.Data
 	if s.cfg.NATSURL != "" {
 		store = "nats=" + s.cfg.NATSURL
@@ -342,14 +354,17 @@ func (s *server) close() error {
 	cancel()
 	ctx, cancel = context.WithTimeout(context.Background(), goodbyeTimeout)
 	bridges := s.stopBridges(ctx)
+	components := s.stopComponents(ctx)
 	s.drainXMPP(ctx)
 	if err := s.rc.Shutdown(ctx); err != nil {
 		s.log.Warn("polls were cut off by the shutdown", "err", err)
 	}
+	components(edgeTime)
 	if err := s.edge.Shutdown(ctx); err != nil {
 		s.log.Warn("slow readers were cut off by the shutdown; they go on when they come back", "err", err)
 	}
 	bridges()
+	components(0)
 	cancel()
 	s.sio.Shutdown()
 	if s.xmpp != nil {

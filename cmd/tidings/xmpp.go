@@ -19,7 +19,6 @@ import (
 	"tidings/outlet"
 	outletpubsub "tidings/outlet/xmpp/pubsub"
 	"tidings/outlet/xmpp/room"
-	"tidings/pubsub"
 	"tidings/recentchange"
 	"tidings/websocket"
 	"tidings/xmpp/disco"
@@ -34,27 +33,23 @@ type xmppParts struct {
 	server *xmppserver.Server
 	im     *im.Service
 	rooms  *room.Server
-	nodes  *pubsub.Service
 	pubsub *outletpubsub.Server
 
 	starttls, direct *edge.Listener // nil for off
 }
 
-// pubsubDomain returns the domain of nodes, such as pubsub.localhost.
-func (s *server) pubsubDomain() string { return "pubsub." + s.cfg.Domain }
-
 // listenXMPP starts the XMPP server.
 func (s *server) listenXMPP(ctx context.Context) (err error) {
 	c := s.cfg.XMPP
-	if c.Addr == config.Off && c.DirectTLS == config.Off && !(c.WebSocket && s.cfg.HTTP.Addr != config.Off) {
+	if !s.cfg.EmbeddedXMPP() {
 		return nil
 	}
-	x := &xmppParts{nodes: s.nodes}
+	x := &xmppParts{}
 	var source *certificate.Source
 	if c.TLSCert != "" {
 		source, err = certificate.Open(c.TLSCert, c.TLSKey, s.log)
 	} else {
-		source, err = certificate.OpenSelfSigned(s.cfg.Data, []string{s.cfg.Domain, s.cfg.RoomsDomain(), s.pubsubDomain()}, s.log)
+		source, err = certificate.OpenSelfSigned(s.cfg.Data, []string{s.cfg.Domain, s.cfg.RoomsDomain(), s.cfg.PubSubDomain()}, s.log)
 	}
 	if err != nil {
 		return err
@@ -135,19 +130,18 @@ func resumeWindow(c config.XMPP) time.Duration {
 	return time.Duration(c.ResumeWindow)
 }
 
-// openXMPPServices opens what the domains of the XMPP server serve.
-func (s *server) openXMPPServices(ctx context.Context, x *xmppParts) error {
+// roomOptions are those of rooms at a domain.
+func (s *server) roomOptions(domain string) (room.Options, error) {
 	rooms := map[string]room.Room{}
 	for _, r := range s.cfg.XMPP.Rooms {
 		ps, err := r.RoomPatterns()
 		if err != nil {
-			return err
+			return room.Options{}, err
 		}
 		rooms[r.Name] = room.Room{Patterns: ps, Title: r.Title}
 	}
 	decode := outlet.Decoder(s.cfg.Wikis)
-	var err error
-	x.rooms, err = room.New(room.Options{
+	return room.Options{
 		Hub: s.hub, Edge: s.edge, Authenticate: s.policy.Authenticate, May: s.policy.May, Audience: s.policy.Audience, Topics: s.topicsOf,
 		WikiOf: func(ctx context.Context, t tidings.Topic) (string, error) {
 			e, err := s.journal.Last(ctx, t)
@@ -159,22 +153,34 @@ func (s *server) openXMPPServices(ctx context.Context, x *xmppParts) error {
 			}
 			return "", nil
 		},
-		Wikis: s.cfg.Wikis, Rooms: rooms, Domain: s.cfg.RoomsDomain(), Version: "tidings-" + versionText(), Log: s.log,
-	})
+		Wikis: s.cfg.Wikis, Rooms: rooms, Domain: domain, Version: "tidings-" + versionText(), Log: s.log,
+	}, nil
+}
+
+// pubsubOptions are those of nodes at a domain.
+func (s *server) pubsubOptions(domain string) outletpubsub.Options {
+	return outletpubsub.Options{
+		Model: s.nodes, Hub: s.hub, Edge: s.edge, May: s.policy.May, Audience: s.policy.Audience, Topics: s.topicsOf,
+		Domain: domain, Version: "tidings-" + versionText(), Log: s.log,
+	}
+}
+
+// openXMPPServices opens what the domains of the XMPP server serve.
+func (s *server) openXMPPServices(ctx context.Context, x *xmppParts) error {
+	o, err := s.roomOptions(s.cfg.RoomsDomain())
 	if err != nil {
+		return err
+	}
+	if x.rooms, err = room.New(o); err != nil {
 		return err
 	}
 	if err := x.server.Handle(s.cfg.RoomsDomain(), x.rooms); err != nil {
 		return err
 	}
-	x.pubsub, err = outletpubsub.New(outletpubsub.Options{
-		Model: x.nodes, Hub: s.hub, Edge: s.edge, May: s.policy.May, Audience: s.policy.Audience, Topics: s.topicsOf,
-		Domain: s.pubsubDomain(), Version: "tidings-" + versionText(), Log: s.log,
-	})
-	if err != nil {
+	if x.pubsub, err = outletpubsub.New(s.pubsubOptions(s.cfg.PubSubDomain())); err != nil {
 		return err
 	}
-	if err := x.server.Handle(s.pubsubDomain(), x.pubsub); err != nil {
+	if err := x.server.Handle(s.cfg.PubSubDomain(), x.pubsub); err != nil {
 		return err
 	}
 	bucket, err := s.journal.Bucket(ctx, "im")
@@ -278,6 +284,7 @@ type xmppStatus struct {
 	Closed       map[string]uint64 `json:"closed"`
 	Rooms        roomsStatus       `json:"rooms"`
 	PubSub       pubsubStatus      `json:"pubsub"`
+	Components   []componentStatus `json:"components,omitempty"`
 }
 
 type pubsubStatus struct {
@@ -303,14 +310,19 @@ type roomsStatus struct {
 
 // xmppReport returns what /status has of the XMPP server, nil if there is none.
 func (s *server) xmppReport() *xmppStatus {
+	nodes := s.nodes.Stats()
 	if s.xmpp == nil {
-		return nil
+		if s.components == nil {
+			return nil
+		}
+		return &xmppStatus{PubSub: pubsubStatus{Nodes: nodes.Nodes, Subscriptions: nodes.Subscriptions, Malformed: nodes.Malformed}, Components: s.componentsReport()}
 	}
 	st, rooms := s.xmpp.server.Stats(), s.xmpp.rooms.Stats()
 	r := &xmppStatus{Handshakes: st.Handshakes, Sessions: st.Sessions, WebSocket: st.WebSocket, TLS: st.TLS, Waiting: st.Waiting, Flows: st.Flows,
 		StanzasIn: st.StanzasIn, StanzasOut: st.StanzasOut, Bounced: st.Bounced, Resumed: st.Resumed, ResumeFailed: st.ResumeFailed, Closed: st.Closed,
 		Rooms: roomsStatus{rooms.Rooms, rooms.Visitors, rooms.Occupants, rooms.Joins, rooms.Pages, rooms.Dropped}}
-	nodes, ps := s.xmpp.nodes.Stats(), s.xmpp.pubsub.Stats()
+	ps := s.xmpp.pubsub.Stats()
+	r.Components = s.componentsReport()
 	r.PubSub = pubsubStatus{nodes.Nodes, nodes.Subscriptions, ps.Clients, ps.Flows, ps.Requests, ps.Published, ps.Notices, nodes.Malformed, ps.Dropped}
 	for _, l := range []*edge.Listener{s.xmpp.starttls, s.xmpp.direct} {
 		if l != nil {
