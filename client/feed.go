@@ -167,6 +167,19 @@ func (f *feed) answer(st *stanza.Stanza) error {
 	return f.ask(mam.Query{Page: rsm.Request{Max: pageSize, Index: -1, After: f.last}})
 }
 
+// refusal returns an error that what was asked for is answered with. A service that has been there and cannot be reached, such as
+// a component that is being restarted, is waited for.
+func (f *feed) refusal(what string, e *stanza.Error) error {
+	err := fmt.Errorf("%s %s: %w", what, f.name, e)
+	switch e.Condition {
+	case "remote-server-not-found", "remote-server-timeout", "service-unavailable", "recipient-unavailable":
+		if f.known {
+			return tidings.Errorf(tidings.ErrUnavailable, "client: %w", err)
+		}
+	}
+	return err
+}
+
 // denied acts on the error that a query is answered with.
 func (f *feed) denied(e *stanza.Error) error {
 	f.query, f.anchor = "", false
@@ -188,7 +201,7 @@ func (f *feed) denied(e *stanza.Error) error {
 	case !f.known && f.s.from != Live:
 		return fmt.Errorf("the archive of %s cannot be read from there: %w", f.name, e)
 	case f.known && f.lasting:
-		return fmt.Errorf("the archive of %s: %w", f.name, e)
+		return f.refusal("the archive of", e)
 	}
 	f.known = true // without an archive there is nothing to go on from but now
 	return f.begin()

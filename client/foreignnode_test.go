@@ -30,6 +30,7 @@ type foreignNodes struct {
 	pages  bool // of two items, by ids of their own; else all come at once
 	silent bool // items are not kept
 	lasts  bool // who subscribes is sent the last item
+	down   bool // it cannot be reached
 
 	mu          sync.Mutex
 	items       [][2]string // ids and texts, from the first
@@ -48,6 +49,9 @@ func (f *foreignNodes) Stanza(p service.Peer, st *stanza.Stanza) {
 	var b xmlstream.Builder
 	switch {
 	case !st.Request():
+		return
+	case f.down:
+		p.Send(st.AppendError(nil, stanza.RemoteServerNotFound()))
 		return
 	case !st.Payload().Is(nsPubSub, "pubsub"):
 		p.Send(st.AppendError(nil, stanza.ServiceUnavailable()))
@@ -241,6 +245,36 @@ func TestForeignNodeKeepsNothing(t *testing.T) {
 	if err := past.err(); !errors.Is(err, tidings.ErrInvalid) || !strings.Contains(err.Error(), "nothing to go on from") {
 		t.Error(err)
 	}
+}
+
+// A service that was there and cannot be reached is waited for.
+func TestForeignNodeAway(t *testing.T) {
+	f := &foreignNodes{}
+	_, relay := startForeignNodes(t, f)
+	set := func(down bool) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.down = down
+	}
+	r := readRoom(t, foreignNode, relay.ln.Addr().String(), nil, client.Live, nil)
+	r.connected()
+	f.publish("1")
+	r.texts("1")
+	set(true)
+	f.away(relay, func() { f.publish("2") })
+	for {
+		r.mu.Lock()
+		told := slices.ContainsFunc(r.notices, func(n client.Notice) bool {
+			return errors.Is(n.Err, tidings.ErrUnavailable) && strings.Contains(n.Err.Error(), "subscribing to n at nodes.localhost: remote-server-not-found")
+		})
+		r.mu.Unlock()
+		if told {
+			break
+		}
+		runtime.Gosched()
+	}
+	set(false)
+	r.texts("2")
 }
 
 // A service that has forgotten the subscription without a word is subscribed to again; one that does not forget those of

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -204,7 +203,7 @@ func (n *node) subscription(parent xmlstream.Element) xmlstream.Element {
 func (n *node) subscribed(st *stanza.Stanza) error {
 	n.asked = ""
 	if st.Type == stanza.TypeError {
-		return fmt.Errorf("subscribing to %s: %w", n.name, st.Err())
+		return n.refusal("subscribing to", st.Err())
 	}
 	sub := n.subscription(st.Payload())
 	n.self, n.subID, n.former = n.s.conn.JID().String(), sub.Attr("subid"), nil
@@ -241,12 +240,14 @@ func (n *node) look(now time.Time) (err error) {
 func (n *node) checked(st *stanza.Stanza) error {
 	n.asked = ""
 	if st.Type == stanza.TypeError {
-		switch e := st.Err(); e.Condition {
+		e := st.Err()
+		switch e.Condition {
 		case "feature-not-implemented", "service-unavailable", "bad-request", "forbidden", "not-allowed", "not-authorized":
-			return nil // it is there, and does not say
-		default:
-			return fmt.Errorf("the subscription to %s: %w", n.name, e)
+			if e.Type != stanza.Wait {
+				return nil // it is there, and does not say
+			}
 		}
+		return n.refusal("the subscription to", e)
 	}
 	if sub := n.subscription(st.Payload().First()); sub.Attr("subscription") == "subscribed" {
 		return nil

@@ -51,7 +51,7 @@ func (rc RecentChange) Flags() string {
 }
 
 // RecentChange returns the change that the event announces. ok is false if it announces none, or in a form that is not read
-// here: a line of IRC, or core's XML. Rooms have every change as <rc>, whatever it came as.
+// here: a line of IRC, or core's XML. Rooms and nodes have every change as <rc>, whatever it came as; an Atom entry may hold one.
 func (e Event) RecentChange() (rc RecentChange, ok bool) {
 	typ, params, err := mime.ParseMediaType(e.ContentType)
 	if err != nil || e.Kind != tidings.Publish {
@@ -60,6 +60,11 @@ func (e Event) RecentChange() (rc RecentChange, ok bool) {
 	switch typ {
 	case typeRC:
 		return parseRC(e.Payload)
+	case "application/atom+xml": // of a node whose service did not make the entry itself
+		var d xmlstream.Document
+		if entry, err := d.Parse(bytes.TrimSpace(e.Payload), nil); err == nil {
+			return changeOf(entry.Child("", "rc"))
+		}
 	case "application/vnd.mediawiki.recentchange+json", "application/vnd.mediawiki.eventstreams.recentchange+json":
 		return parseChange(e.Payload, nil)
 	case "application/vnd.mediawiki.api.recentchange+json":
@@ -72,7 +77,14 @@ func (e Event) RecentChange() (rc RecentChange, ok bool) {
 func parseRC(payload []byte) (rc RecentChange, ok bool) {
 	var d xmlstream.Document
 	el, err := d.Parse(bytes.TrimSpace(payload), nil)
-	if err != nil || el.Name() != "rc" || el.Attr("type") == "" {
+	if err != nil {
+		return rc, false
+	}
+	return changeOf(el)
+}
+
+func changeOf(el xmlstream.Element) (rc RecentChange, ok bool) {
+	if el.Name() != "rc" || el.Attr("type") == "" {
 		return rc, false
 	}
 	number := func(name string) int64 {

@@ -71,6 +71,13 @@ func split(data []byte) (datagrams [][]byte) {
 	return datagrams
 }
 
+func TestRecentChangeInEntry(t *testing.T) {
+	e := client.Event{ContentType: "application/atom+xml;type=entry", Payload: []byte(`<entry xmlns="http://www.w3.org/2005/Atom"><title>T</title><rc xmlns="" type="edit" title="T" rcid="7"/></entry>`)}
+	if rc, ok := e.RecentChange(); !ok || rc.ID != 7 || rc.Title != "T" {
+		t.Errorf("%+v, %v", rc, ok)
+	}
+}
+
 func TestNoRecentChange(t *testing.T) {
 	for _, e := range []client.Event{
 		{},
@@ -82,6 +89,8 @@ func TestNoRecentChange(t *testing.T) {
 		{ContentType: recentchange.TypeRC, Payload: []byte(`<other type='edit'/>`)},
 		{ContentType: recentchange.TypeRC, Payload: []byte(`<rc type='edit'>`)},
 		{ContentType: recentchange.TypeIRC, Payload: []byte(`x`)},
+		{ContentType: "application/atom+xml", Payload: []byte(`<entry><rc xmlns="urn:x" type="edit"/></entry>`)},
+		{ContentType: "application/atom+xml", Payload: []byte(`<entry>`)},
 		{ContentType: recentchange.TypeRC, Kind: tidings.Retract},
 	} {
 		if rc, ok := e.RecentChange(); ok {

@@ -122,7 +122,7 @@ func (r *room) refused(e *stanza.Error) error {
 		r.nick += "_"
 		return r.join()
 	}
-	return fmt.Errorf("entering %s: %w", r.jid, e)
+	return r.refusal("entering", e)
 }
 
 // out acts on having been put out of the room.
