@@ -25,7 +25,7 @@ func Digest(id, secret string) string {
 
 // connect dials, and shakes hands.
 func (l *Link) connect(ctx context.Context) (*wire, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, l.opt.HandshakeTimeout, fmt.Errorf("no handshake within %v", l.opt.HandshakeTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, l.opt.HandshakeTimeout, fmt.Errorf("no handshake within %v: %w", l.opt.HandshakeTimeout, context.DeadlineExceeded))
 	defer cancel()
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, "tcp", l.opt.Addr)

@@ -124,10 +124,10 @@ func (r *run) note(err error) {
 	if errors.Is(err, ErrConflict) {
 		r.fresh = true // what that connection has brought is in the store
 	}
-	l.log.Lock()
-	l.log.last = err.Error()
-	l.log.Unlock()
 	l.note("no connection to the server", err, append(args, "addr", l.opt.Addr)...)
+	l.log.Lock()
+	l.log.err = err
+	l.log.Unlock()
 }
 
 // pause waits before the next attempt: hardly at first, and then longer and longer, each time by chance.

@@ -27,7 +27,7 @@ type figures struct {
 	log struct {
 		sync.Mutex
 		since   time.Time
-		last    string // error
+		err     error // the last one
 		dropped map[string]uint64
 		logged  map[string]time.Time
 	}
@@ -63,7 +63,10 @@ func (l *Link) Stats() Stats {
 	st.Acknowledged = l.ack
 	l.mu.Unlock()
 	l.log.Lock()
-	st.Since, st.LastError, st.Dropped = l.log.since, l.log.last, maps.Clone(l.log.dropped)
+	st.Since, st.Dropped = l.log.since, maps.Clone(l.log.dropped)
+	if l.log.err != nil {
+		st.LastError = l.log.err.Error()
+	}
 	l.log.Unlock()
 	return st
 }

@@ -1,0 +1,253 @@
+package component
+
+import (
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"tidings/xmpp/jid"
+	"tidings/xmpp/stanza"
+)
+
+// ledger is what the server has had of each address, over all connections.
+type ledger struct {
+	tb
+	mu    sync.Mutex
+	want  map[jid.JID][]string // all that there will be for an address
+	had   map[jid.JID]int      // of want
+	acked map[jid.JID]int      // of it, what the link knows that the server has routed
+}
+
+// reads reads a connection until that has had so many stanzas, then cuts it; 0 for never. Each answer to a ping is late by
+// so many stanzas.
+func (g *ledger) reads(s *server, most, late int) error {
+	at := map[jid.JID]int{}
+	var asked, told map[jid.JID]int // as of the ping that is to be answered, and as of the one that was
+	var id string
+	wait := 0
+	for n := 1; ; n++ {
+		el, err := s.element()
+		if err != nil {
+			return nil
+		}
+		st, err := stanza.Parse(el)
+		if err != nil {
+			return err
+		}
+		g.mu.Lock()
+		switch i, known := at[st.To]; {
+		case isPing(&st):
+			if id != "" {
+				g.mu.Unlock()
+				return fmt.Errorf("a second ping before the answer to the first")
+			}
+			if told != nil { // which the link has heard
+				maps.Copy(g.acked, told)
+				told = nil
+			}
+			asked, id, wait = maps.Clone(at), st.ID, late
+		default:
+			what := number(&st)
+			if !known {
+				for i < len(g.want[st.To]) && g.want[st.To][i] != what {
+					i++
+				}
+				if i > g.had[st.To] {
+					g.mu.Unlock()
+					return fmt.Errorf("%s begins with %s behind a gap", st.To, what)
+				}
+				if i < g.acked[st.To] {
+					g.mu.Unlock()
+					return fmt.Errorf("%s is given %s again, %d were acknowledged", st.To, what, g.acked[st.To])
+				}
+			} else if i >= len(g.want[st.To]) || g.want[st.To][i] != what {
+				g.mu.Unlock()
+				return fmt.Errorf("%s is given %s as number %d of this connection", st.To, what, i)
+			}
+			at[st.To] = i + 1
+			g.had[st.To] = max(g.had[st.To], i+1)
+		}
+		g.mu.Unlock()
+		if id != "" {
+			if wait--; wait < 0 {
+				s.send("<iq type='result' from='example' to='pub.example' id='" + id + "'/>")
+				told, id = asked, ""
+			}
+		}
+		if n == most {
+			s.nc.Close()
+			return nil
+		}
+	}
+}
+
+func (g *ledger) all() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for a, want := range g.want {
+		if g.had[a] < len(want) {
+			return false
+		}
+	}
+	return true
+}
+
+// TestResume: whatever is cut wherever, each address gets every message at least once, in order and without gaps, and what was
+// acknowledged is not repeated; over restarts too.
+func TestResume(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := &ledger{tb: t, want: map[jid.JID][]string{}, had: map[jid.JID]int{}, acked: map[jid.JID]int{}}
+		w := newWorld(t, nil)
+		defer w.close()
+		events := rapid.SliceOfN(rapid.IntRange(0, 3), 1, 60).Draw(t, "messages of events")
+		type subscriber struct {
+			addr  jid.JID
+			every int
+			from  uint64
+		}
+		var subs []subscriber
+		for i := range rapid.IntRange(1, 12).Draw(t, "addresses") {
+			s := subscriber{user(i), rapid.IntRange(1, 3).Draw(t, "every"), uint64(rapid.SampledFrom([]int{0, 0, 0, 1, 5}).Draw(t, "from"))}
+			subs = append(subs, s)
+			g.want[s.addr] = []string{}
+			for j, n := range events {
+				if j+1 > int(s.from) && (j+1)%s.every == 0 {
+					for k := range n {
+						g.want[s.addr] = append(g.want[s.addr], fmt.Sprintf("%d.%d", j+1, k))
+					}
+				}
+			}
+		}
+		first := rapid.IntRange(0, len(events)).Draw(t, "events at first")
+		put := func(n int) {
+			if n == 0 {
+				w.j.publishRaw(nil)
+			} else {
+				w.j.publish(n)
+			}
+		}
+		for _, n := range events[:first] {
+			put(n)
+		}
+		w.j.behind = rapid.IntRange(0, len(events)).Draw(t, "fetched")
+		cuts := rapid.SliceOfN(rapid.IntRange(1, 80), 0, 5).Draw(t, "cuts")
+		late := rapid.IntRange(0, 20).Draw(t, "answers are late by")
+		restarts := rapid.SliceOfN(rapid.Bool(), len(cuts), len(cuts)).Draw(t, "killed then")
+
+		begin := func() {
+			if err := w.link.Handle(domain, newDesk(nil)); err != nil {
+				t.Fatal(err)
+			}
+			at, known := w.link.Acknowledged()
+			for _, s := range subs {
+				r := w.j.reader(s.every, s.from)
+				if known && at.Offset > s.from {
+					r.from = at
+				}
+				w.link.Peer(s.addr, domain).Attach(r)
+			}
+			w.run()
+		}
+		begin()
+		rest := events[first:]
+		for i := 0; ; i++ {
+			s := w.connect()
+			most := 0
+			if i < len(cuts) {
+				most = cuts[i]
+			}
+			ended := make(chan error, 1)
+			if most == 0 {
+				late = 0
+			}
+			go func() { ended <- g.reads(s, most, late) }()
+			n := len(rest)
+			if most > 0 {
+				n = rapid.IntRange(0, len(rest)).Draw(t, "events meanwhile")
+			}
+			for _, m := range rest[:n] {
+				put(m)
+			}
+			rest = rest[n:]
+			if most == 0 {
+				w.until("everything", func() bool {
+					select {
+					case err := <-ended:
+						t.Fatalf("%v, had %v of %v", err, g.had, g.want)
+					default:
+					}
+					return g.all()
+				})
+				w.cancel()
+				<-w.ran
+				if err := <-ended; err != nil {
+					t.Fatal(err)
+				}
+				break
+			}
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Fatal(err)
+				}
+			case <-time.After(20 * time.Millisecond): // no more is coming
+				s.nc.Close()
+				if err := <-ended; err != nil {
+					t.Fatal(err)
+				}
+			}
+			if restarts[i] {
+				w.kill()
+				saved, ok := w.store.mark, w.store.ok
+				for a := range g.acked {
+					g.acked[a] = 0 // what was acknowledged and not saved is given out again
+				}
+				if ok {
+					for _, s := range subs {
+						for j, x := range g.want[s.addr] {
+							var ev int
+							fmt.Sscanf(x, "%d.", &ev)
+							if ev <= int(saved.Offset) {
+								if g.had[s.addr] <= j {
+									t.Fatalf("%v is saved, and %s has not had %s", saved, s.addr, x)
+								}
+								g.acked[s.addr] = j + 1
+							}
+						}
+					}
+				}
+				w.again(nil)
+				begin()
+			}
+		}
+		some := false
+		for _, want := range g.want {
+			some = some || len(want) > 0
+		}
+		if some && w.store.saved() != w.j.head() { // else it may have been stopped before it had begun
+			t.Fatalf("%v is saved, the head is %v", w.store.saved(), w.j.head())
+		}
+		w.j.mu.Lock()
+		defer w.j.mu.Unlock()
+		if w.j.open != 0 {
+			t.Fatalf("%d sources are open", w.j.open)
+		}
+	})
+}
+
+// kill ends the link as a crash would: nothing is written, acknowledged or saved any more.
+func (w *world) kill() {
+	w.link.mine.Store(false)
+	w.link.mu.Lock()
+	c := w.link.carrier
+	w.link.mu.Unlock()
+	w.cancel()
+	if c != nil {
+		c.kill(ErrLost)
+	}
+	<-w.ran
+}
