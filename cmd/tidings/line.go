@@ -81,6 +81,7 @@ func (p painter) when(t time.Time) string {
 
 // changeOf returns the recent change that the event announces, or nil.
 func changeOf(e client.Event) *recentchange.RecentChange {
+	e = outOfEntry(e)
 	typ := e.ContentType
 	if !recentchange.IsRecentChange(typ) {
 		// Streams have changes as EventStreams does, whose media type is plain JSON.

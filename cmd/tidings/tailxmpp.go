@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"iter"
@@ -10,6 +11,8 @@ import (
 	"tidings"
 	"tidings/client"
 	"tidings/internal/cloudevents"
+	"tidings/recentchange"
+	"tidings/xmpp/xmlstream"
 )
 
 // openXMPP returns the stream of a room, xmpp://[USER[:PASSWORD]@]HOST[:PORT]/ROOM@DOMAIN or xmpp:ROOM@DOMAIN?join, or of a
@@ -83,4 +86,18 @@ func xmppRecord(e *client.Event, source string) []byte {
 	}
 	b, _ := json.Marshal(envelope) // of texts and a time of this era
 	return b
+}
+
+// outOfEntry returns an event whose payload is the change that its Atom entry holds, as those of other servers' nodes do; any
+// other event as it is.
+func outOfEntry(e client.Event) client.Event {
+	if !strings.HasPrefix(e.ContentType, "application/atom+xml") || !bytes.Contains(e.Payload, []byte("<rc ")) {
+		return e
+	}
+	var d xmlstream.Document
+	entry, err := d.Parse(bytes.TrimSpace(e.Payload), nil)
+	if rc := entry.Child("", "rc"); err == nil && !rc.IsZero() {
+		e.ContentType, e.Payload = recentchange.TypeRC, rc.AppendXML(nil, "")
+	}
+	return e
 }

@@ -33,7 +33,7 @@ type thing struct {
 
 // thingOf returns what was sent; ok is false for what says nothing, such as a canary.
 func thingOf(r received) (t thing, ok bool) {
-	e := r.Event
+	e := outOfEntry(r.Event)
 	t = thing{Topic: string(e.Topic), made: e.Time}
 	if strings.HasPrefix(r.where, "#") {
 		t.Channel = r.where
