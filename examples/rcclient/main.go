@@ -1,7 +1,8 @@
-// Rcclient prints the changes of a wiki as a room of an XMPP server tells them, one a line, as the client of the XMLRC
-// extension did:
+// Rcclient prints the changes of a wiki as a room of an XMPP server tells them, or a node of its PubSub service, one a line, as
+// the client of the XMLRC extension did:
 //
 //	go run ./examples/rcclient xmpp://localhost/en.wikipedia.org@conference.localhost
+//	go run ./examples/rcclient 'xmpp://localhost/pubsub.localhost?;node=/recentchange/*.wikipedia.org'
 //
 // The fields are rcid, timestamp, type, namespace, title, revision, user, sizes, flags and comment, parted by tabs. It goes on
 // by itself when the connection was lost, and says on stderr what is lost for good.
@@ -26,7 +27,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if len(os.Args) != 2 {
-		log.Fatal("usage: rcclient xmpp://HOST/ROOM@DOMAIN")
+		log.Fatal("usage: rcclient 'xmpp://HOST/ROOM@DOMAIN' or 'xmpp://HOST/SERVICE?;node=NODE'")
 	}
 	if err := run(ctx, os.Args[1], os.Stdout, os.Stderr); err != nil && ctx.Err() == nil {
 		log.Fatal(err)
@@ -34,8 +35,8 @@ func main() {
 }
 
 // run prints changes until ctx ends or nothing can be read any more.
-func run(ctx context.Context, room string, out, errs io.Writer) error {
-	c, err := client.New(room)
+func run(ctx context.Context, address string, out, errs io.Writer) error {
+	c, err := client.New(address)
 	if err != nil {
 		return err
 	}
