@@ -109,7 +109,7 @@ func (s *Service) makeRoom(ctx context.Context, topic tidings.Topic, st *stored,
 		}
 	}
 	if st.config.WhenFull == Reject {
-		return nil, errorf(ConflictError, NodeFull, "the node %s has its %d items", topic.Node(), s.most(st.config))
+		return nil, errorf(ConflictError, NodeFull, "the node %s is full: it keeps %d items", topic.Node(), s.most(st.config))
 	}
 	var out []tidings.Event
 	last := &events[len(events)-1]

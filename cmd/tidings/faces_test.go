@@ -387,7 +387,7 @@ func TestPostedToNodes(t *testing.T) {
 		{"an empty batch", "/small", batch, "[]", nil, 200, ""},
 		{"the first", "/full", "text/plain", "1", []string{"Item-ID", "a"}, 201, ""},
 		{"the second", "/full", "text/plain", "2", []string{"Item-ID", "b", "Idempotency-Key", "k"}, 201, ""},
-		{"one too many", "/full", "text/plain", "3", nil, 409, "the node /full has its 2 items: retract one with DELETE /topics/full?item=ID, publish a new version of one under its Item-ID, or have an owner of the node change its max_items or publish_node_full"},
+		{"one too many", "/full", "text/plain", "3", nil, 409, "the node /full is full: it keeps 2 items: retract one with DELETE /topics/full?item=ID, publish a new version of one under its Item-ID, or have an owner of the node change its max_items or publish_node_full"},
 		{"a repeat", "/full", "text/plain", "2", []string{"Item-ID", "b", "Idempotency-Key", "k"}, 200, ""},
 		{"a version", "/full", "text/plain", "4", []string{"Item-ID", "a"}, 201, ""},
 		{"two of a batch", "/next", batch, "[" + own("a", `,"data":1`) + "," + own("b", `,"data":2`) + "]", nil, 201, ""},
