@@ -3,6 +3,7 @@ package pubsub
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -77,23 +78,34 @@ func (s *Service) SetAffiliations(ctx context.Context, who Entity, node string, 
 		}
 		rejected = nil
 		st := s.orTopic(old, who)
-		was := st
+		all, owners, changed := make(map[string]Affiliation, len(st.affiliations)), 0, false
+		for _, a := range st.affiliations {
+			all[a.jid] = a.is
+			owners += count(a.is == Owner)
+		}
 		// Owners come first, so that a node can be handed over in one request.
-		slices.SortStableFunc(changes, func(a, b Affiliated) int { return ownerFirst(a) - ownerFirst(b) })
+		slices.SortStableFunc(changes, func(a, b Affiliated) int { return count(b.Affiliation == Owner) - count(a.Affiliation == Owner) })
 		for _, c := range changes {
-			is := st.of(c.JID)
+			is, ok := all[c.JID]
+			if !ok {
+				is = None
+			}
 			var why string
 			switch {
 			case is == c.Affiliation:
 				continue
 			case !c.Affiliation.valid():
 				why = fmt.Sprintf("%.40q is no affiliation", c.Affiliation)
-			case is == Owner && len(st.owners()) == 1:
+			case is == Owner && owners == 1:
 				why = fmt.Sprintf("%s is the only owner of the node %s", c.JID, topic.Node())
-			case is == None && len(st.affiliations) >= maxAffiliations:
+			case is == None && len(all) >= maxAffiliations:
 				why = fmt.Sprintf("the node %s has %d affiliations, and no more are kept", topic.Node(), maxAffiliations)
 			default:
-				st = st.with(c.JID, c.Affiliation)
+				owners += count(c.Affiliation == Owner) - count(is == Owner)
+				if all[c.JID] = c.Affiliation; c.Affiliation == None {
+					delete(all, c.JID)
+				}
+				changed = true
 				continue
 			}
 			if rejected == nil {
@@ -101,8 +113,12 @@ func (s *Service) SetAffiliations(ctx context.Context, who Entity, node string, 
 			}
 			rejected.Affiliations = append(rejected.Affiliations, Affiliated{Node: topic.Node(), JID: c.JID, Affiliation: is})
 		}
-		if st == was && old != nil && !old.deleted {
+		if !changed && old != nil && !old.deleted {
 			return nil, errUnchanged
+		}
+		st.affiliations = make([]affiliation, 0, len(all))
+		for _, jid := range slices.Sorted(maps.Keys(all)) {
+			st.affiliations = append(st.affiliations, affiliation{jid, all[jid]})
 		}
 		return st, nil
 	})
@@ -121,11 +137,12 @@ func (s *Service) SetAffiliations(ctx context.Context, who Entity, node string, 
 // maxAffiliations bounds the affiliations of a node, whose entry in the store has them all.
 const maxAffiliations = 10_000
 
-func ownerFirst(a Affiliated) int {
-	if a.Affiliation == Owner {
-		return 0
+// count is 1 for what is so.
+func count(is bool) int {
+	if is {
+		return 1
 	}
-	return 1
+	return 0
 }
 
 // settle writes down what a node's rules make of its subscriptions, which holds already: those that they forbid go, and

@@ -379,3 +379,25 @@ func TestFeatures(t *testing.T) {
 		}
 	}
 }
+
+// A node has so many affiliations; what is more comes back, and what is there can be changed.
+func TestManyAffiliations(t *testing.T) {
+	w := newWorld(t)
+	w.node("n")
+	const most = 10_000
+	var changes []string
+	for i := range most { // the owner is one more
+		changes = append(changes, fmt.Sprintf("a%d@x=member", i))
+	}
+	err := w.SetAffiliations(t.Context(), hamlet, "n", affiliations(changes...))
+	var rejected *pubsub.RejectedError
+	if !errors.As(err, &rejected) || len(rejected.Affiliations) != 1 || rejected.Affiliations[0].Affiliation != pubsub.None {
+		t.Errorf("got %v", err)
+	}
+	w.want("one more", w.SetAffiliations(t.Context(), hamlet, "n", affiliations("b@x=member")), "not-acceptable")
+	w.must(w.SetAffiliations(t.Context(), hamlet, "n", affiliations("a0@x=outcast", "a1@x=none")))
+	w.must(w.SetAffiliations(t.Context(), hamlet, "n", affiliations("b@x=member")))
+	if all, err := w.NodeAffiliations(t.Context(), hamlet, "n"); err != nil || len(all) != most {
+		t.Errorf("%d affiliations, %v", len(all), err)
+	}
+}
