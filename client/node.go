@@ -123,6 +123,9 @@ func (n *node) request(typ, operation string, attrs ...string) (id string, err e
 // ended behind that.
 func (n *node) enter() (err error) {
 	n.reset()
+	if n.list != nil {
+		n.list.reading = false
+	}
 	if n.self != "" && n.s.c.xmpp.account.Local() != "" {
 		n.former = append(n.former, former{n.self, n.subID})
 	}
@@ -207,11 +210,12 @@ func (n *node) subscribed(st *stanza.Stanza) error {
 	}
 	sub := n.subscription(st.Payload())
 	n.self, n.subID, n.former = n.s.conn.JID().String(), sub.Attr("subid"), nil
-	if state := sub.Attr("subscription"); state != "" && state != "subscribed" {
-		if state == "pending" {
-			state = "has to be approved by an owner of the node; one whom an owner makes a member needs no approval"
-		}
-		return tidings.Errorf(tidings.ErrForbidden, "client: the subscription to %s %s", n.name, state)
+	switch state := sub.Attr("subscription"); state {
+	case "", "subscribed":
+	case "pending":
+		return tidings.Errorf(tidings.ErrForbidden, "client: the subscription to %s has to be approved by an owner of the node; one whom an owner makes a member needs no approval", n.name)
+	default:
+		return tidings.Errorf(tidings.ErrInvalid, "client: the subscription to %s is %q, which is not how a node can be read", n.name, state)
 	}
 	n.s.connected = true
 	return n.entered()

@@ -367,3 +367,29 @@ func TestNodeAddresses(t *testing.T) {
 		}
 	}
 }
+
+func TestOverlap(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"/a", "/a", true},
+		{"/a", "/b", false},
+		{"/a", "/*", true},
+		{"/a/b", "/*", false},
+		{"/a/b", "/**", true},
+		{"/a/*", "/b/*", false},
+		{"/a/*", "/*/b", true},
+		{"/a/*", "/a/*/c", false},
+		{"/a/**", "/a", true},
+		{"/a/**", "/a/*/c", true},
+		{"/a/**", "/b/**", false},
+		{"/a/*", "/a/*/**", true},
+		{"/**/a", "/*/b", true}, // which is more than there is: how they end is not looked at
+	} {
+		a, b := tidings.MustPattern(tt.a), tidings.MustPattern(tt.b)
+		if client.Overlap(a, b) != tt.want || client.Overlap(b, a) != tt.want {
+			t.Errorf("%s and %s: %v, %v", a, b, client.Overlap(a, b), client.Overlap(b, a))
+		}
+	}
+}

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -266,6 +269,7 @@ func TestClientPubSub(t *testing.T) {
 				t.Errorf("no node: %v", err)
 			}
 
+			h.commands(ctx, t)
 			reader.stop()
 			anonymous.stop()
 			for {
@@ -279,5 +283,37 @@ func TestClientPubSub(t *testing.T) {
 			}
 			owner.Close()
 		})
+	}
+}
+
+// commands has tidings publish and tidings tail do the same: what is kept of the past is read behind a gap, as the position is of
+// no archive here.
+func (h *nodeHost) commands(ctx context.Context, t *testing.T) {
+	t.Helper()
+	bin, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.ask(ctx, t, stanza.TypeSet, `<pubsub xmlns='http://jabber.org/protocol/pubsub'><create node='shed'/></pubsub>`)
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(secret, []byte(h.password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) (stdout, stderr string, err error) {
+		var out, errs strings.Builder
+		cmd := exec.CommandContext(ctx, bin, args...)
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		err = cmd.Run()
+		return out.String(), errs.String(), err
+	}
+	owner, anna := "xmpp://"+xmpppeer.Owner+"@"+h.c2s, "xmpp://anna@"+h.c2s+"/"+xmpppeer.PubSub
+	if out, errs, err := run("publish", "--password-file", secret, "--node", "shed", "--id", "spade", owner, `{"cli":true}`); err != nil || out != "spade\n" {
+		t.Errorf("publish prints %q, %q, %v", out, errs, err)
+	}
+	if out, errs, err := run("tail", "--password-file", secret, "--node", "shed", "--from", "00000001-1", "--limit", "1", "--format", "raw", anna); err != nil || out != `{"cli":true}`+"\n" || !strings.Contains(errs, "tidings: gap: ") {
+		t.Errorf("tail prints %q, %q, %v", out, errs, err)
+	}
+	if _, errs, err := run("publish", "--password-file", secret, "--node", "shed", anna, "7"); err == nil || !strings.Contains(errs, "forbidden") || !strings.Contains(errs, "hint: have an owner of the node") {
+		t.Errorf("publish by anna: %q, %v", errs, err)
 	}
 }
