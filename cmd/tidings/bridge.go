@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -8,19 +9,38 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"strings"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tidings"
 	"tidings/config"
+	"tidings/internal/lease"
+	"tidings/internal/retry"
 	"tidings/outlet"
 	"tidings/outlet/xmpp/bridge"
 	xmppdial "tidings/xmpp/dial"
 	"tidings/xmpp/jid"
 )
+
+// serverBridge is a bridge of the configuration. Where several processes share a journal it runs in one of them, and the
+// others wait for their turn.
+type serverBridge struct {
+	name    string
+	lease   *lease.Lease                  // nil where there is one process only
+	current atomic.Pointer[bridge.Bridge] // nil while another process has it
+
+	// With a lease:
+	stop   context.CancelFunc   // ends waiting and running
+	ending chan context.Context // of one: how long the end may take; given before stop is called
+	done   chan struct{}
+}
+
+// bridgePause is how long a process waits that could not open its bridge when its turn came.
+const bridgePause = 5 * time.Second
 
 // openBridges starts the bridges of the configuration.
 func (s *server) openBridges(ctx context.Context) error {
@@ -38,7 +58,17 @@ func (s *server) openBridges(ctx context.Context) error {
 		}
 		o.Hub, o.Store, o.Log = s.hub, bucket, s.log
 		o.Dial.Software.Version = "tidings-" + versionText()
-		b, err := bridge.Open(ctx, o)
+		b := &serverBridge{name: c.Name}
+		if s.cfg.NATSURL != "" {
+			leases, err := s.journal.Bucket(ctx, "bridge-leases")
+			if err != nil {
+				return err
+			}
+			b.begin(ctx, lease.New(leases, c.Name), o)
+			s.bridges = append(s.bridges, b)
+			continue
+		}
+		running, err := bridge.Open(ctx, o)
 		switch tidings.KindOf(err) {
 		case tidings.ErrForbidden, tidings.ErrUnauthenticated:
 			return withHint(err, "a bridge tells what everybody may read: take the topic out of [[bridge.rooms]], or out of private in [access]")
@@ -46,9 +76,64 @@ func (s *server) openBridges(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		b.current.Store(running)
 		s.bridges = append(s.bridges, b)
 	}
 	return nil
+}
+
+// begin waits for the bridge's turn in the background.
+func (b *serverBridge) begin(ctx context.Context, l *lease.Lease, o bridge.Options) {
+	b.lease, b.ending, b.done = l, make(chan context.Context, 1), make(chan struct{})
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b.stop = stop
+	go func() {
+		defer close(b.done)
+		b.takeTurns(run, o)
+	}()
+}
+
+// takeTurns runs the bridge whenever this process has the lease, until ctx ends.
+func (b *serverBridge) takeTurns(ctx context.Context, o bridge.Options) {
+	for ctx.Err() == nil {
+		err := b.lease.Acquire(ctx)
+		if err == nil {
+			err = b.turn(ctx, o)
+			b.lease.Release()
+		}
+		if err != nil && ctx.Err() == nil {
+			o.Log.Error("a bridge could not be opened; it is tried again", "bridge", b.name, "err", err)
+			_ = retry.Sleep(ctx, bridgePause) // or until the end
+		}
+	}
+}
+
+// turn runs the bridge until the lease is lost or ctx ends.
+func (b *serverBridge) turn(ctx context.Context, o bridge.Options) error {
+	running, err := bridge.Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	b.current.Store(running)
+	defer b.current.Store(nil)
+	select {
+	case <-b.lease.Lost():
+		_ = running.Stop(canceled()) // another process may have begun: nothing more is said
+	case <-ctx.Done():
+		err = running.Stop(<-b.ending)
+	}
+	return err
+}
+
+// end says what there is to say, until ctx ends.
+func (b *serverBridge) end(ctx context.Context) error {
+	if b.lease == nil {
+		return b.current.Load().Stop(ctx)
+	}
+	b.ending <- ctx
+	b.stop()
+	<-b.done
+	return ctx.Err()
 }
 
 // bridgeOptions returns the options that the configuration stands for. It reads the files that it names.
@@ -59,11 +144,9 @@ func bridgeOptions(c config.Bridge) (o bridge.Options, err error) {
 		return o, err
 	}
 	if c.PasswordFile != "" {
-		b, err := os.ReadFile(c.PasswordFile)
-		if err != nil {
-			return o, withHint(err, "password_file in [[bridge]] has to name a file that this user may read")
+		if o.Dial.Password, err = passwordOfFile(c.PasswordFile); err != nil {
+			return o, err
 		}
-		o.Dial.Password = strings.TrimRight(string(b), "\r\n")
 	}
 	if c.TLSCA != "" || c.TLSName != "" {
 		o.Dial.TLS = &tls.Config{ServerName: c.TLSName}
@@ -93,13 +176,34 @@ func bridgeOptions(c config.Bridge) (o bridge.Options, err error) {
 	return o, nil
 }
 
+// passwordOfFile returns the password in a file that nobody else can read.
+func passwordOfFile(name string) (string, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return "", withHint(err, "password_file in [[bridge]] has to name a file that this user may read")
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
+		return "", withHint(fmt.Errorf("%s has mode %04o: others than its owner may use the password in it", name, mode), "chmod 600 "+name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return "", withHint(err, "password_file in [[bridge]] has to name a file that this user may read")
+	}
+	defer f.Close()
+	password, err := passwordLine(bufio.NewReader(f))
+	if err != nil {
+		return "", withHint(fmt.Errorf("%s: %w", name, err), "write the password of the account into it, in one line")
+	}
+	return password, nil
+}
+
 // stopBridges has the bridges say what there is to say, all at once, and returns a function that waits for them.
 func (s *server) stopBridges(ctx context.Context) (wait func()) {
 	var stops sync.WaitGroup
 	for _, b := range s.bridges {
 		stops.Go(func() {
-			if err := b.Stop(ctx); err != nil {
-				s.log.Warn("a bridge was cut off by the shutdown; it goes on with the next start", "bridge", b.Stats().Name, "err", err)
+			if err := b.end(ctx); err != nil {
+				s.log.Warn("a bridge was cut off by the shutdown; it goes on with the next start", "bridge", b.name, "err", err)
 			}
 		})
 	}
@@ -108,6 +212,7 @@ func (s *server) stopBridges(ctx context.Context) (wait func()) {
 
 type bridgeStatus struct {
 	Name         string             `json:"name"`
+	Waiting      bool               `json:"waiting_for_lease,omitempty"` // another process has it
 	Connected    bool               `json:"connected"`
 	LastError    string             `json:"last_error,omitempty"`
 	Connections  uint64             `json:"connections"`
@@ -134,7 +239,12 @@ type bridgeRoomStatus struct {
 // bridgesReport returns what /status has of the bridges.
 func (s *server) bridgesReport() (reports []bridgeStatus) {
 	for _, b := range s.bridges {
-		st := b.Stats()
+		running := b.current.Load()
+		if running == nil {
+			reports = append(reports, bridgeStatus{Name: b.name, Waiting: true})
+			continue
+		}
+		st := running.Stats()
 		r := bridgeStatus{Name: st.Name, Connected: st.Connected, LastError: st.LastError, Connections: st.Connections, Resumed: st.Resumed,
 			Sent: st.Sent, Repeated: st.Repeated, Acknowledged: st.Acknowledged, UnderWay: st.UnderWay, Gaps: st.Gaps, Errors: st.Errors, Skipped: st.Skipped}
 		for _, room := range st.Rooms {

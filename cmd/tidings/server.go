@@ -29,7 +29,6 @@ import (
 	"tidings/outlet/socketio/v09"
 	"tidings/outlet/socketio/v4"
 	"tidings/outlet/sse"
-	"tidings/outlet/xmpp/bridge"
 	"tidings/pubsub"
 	"tidings/source/demo"
 	sourcehttp "tidings/source/http"
@@ -69,7 +68,7 @@ type server struct {
 	xmpp        *xmppParts // nil without XMPP
 	nodes       *pubsub.Service
 	components  *components // nil without any
-	bridges     []*bridge.Bridge
+	bridges     []*serverBridge
 
 	stopSources context.CancelFunc
 	sources     sync.WaitGroup

@@ -204,6 +204,14 @@ func (b *Bridge) load(ctx context.Context) error {
 		return err
 	}
 	head := b.opt.Hub.Head()
+	for key, r := range stored {
+		// After a backup was put back, or where another process is a moment ahead: it is no gap, and nothing is said all over.
+		if r.Position.Epoch == head.Epoch && r.Position.Offset > head.Offset {
+			b.log.Warn("what is stored of a room is beyond the end of the journal: it goes on from there", "room", r.Room, "stored", r.Position, "end", head)
+			r.Position = head
+			stored[key] = r
+		}
+	}
 	position := func(key string) (tidings.Position, bool) {
 		r, ok := stored[key]
 		if !ok {

@@ -43,6 +43,7 @@ import (
 //	                        refuses the login (refuse, unavailable)
 //	                        Its account has the name anon, and the position before anything is {{p0}}
 //	! publish NAME TOPIC X  publishes X, a recent change if it is <rc>, or text; NAME becomes its position
+//	! rewrite OLD NEW       replaces text in what is stored
 //	! private TOPIC         nobody may read the topic from now on, and everybody any other
 //	! trim                  removes what is more than an hour old below /brief
 //	! wait DURATION
@@ -208,6 +209,15 @@ func (f *fixture) runner() *transcript.Runner {
 				err := <-f.stopped
 				if err == nil && text != "" || err != nil && (text == "" || !strings.Contains(err.Error(), text)) {
 					return fmt.Errorf("it has returned %v", err)
+				}
+				return nil
+			},
+			"rewrite": func(_ map[string]string, argument string) error {
+				from, to, _ := strings.Cut(argument, " ")
+				f.store.mu.Lock()
+				defer f.store.mu.Unlock()
+				for key, value := range f.store.values {
+					f.store.values[key] = bytes.ReplaceAll(value, []byte(from), []byte(to))
 				}
 				return nil
 			},

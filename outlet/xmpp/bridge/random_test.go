@@ -101,7 +101,7 @@ func (s *trouble) converse(ctx context.Context, l *lines) {
 
 // TestTrouble: whatever the server does and however often the process is killed, each room is told all of it, in order.
 func TestTrouble(t *testing.T) {
-	for round := range 20 {
+	for round := range 8 {
 		t.Run(fmt.Sprint(round), func(t *testing.T) { synctest.Test(t, runTrouble) })
 	}
 }
