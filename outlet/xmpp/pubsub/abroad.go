@@ -30,8 +30,12 @@ func (s *Server) changedAbroad(n *model.Notification) {
 	if err != nil {
 		return
 	}
+	s.mu.Lock()
+	asker := s.accounts[sub.Bare()]
+	s.mu.Unlock()
+	own := asker != nil && asker.asked(node) // until the answer says it
 	s.with(sub.Bare(), func(a *account) {
-		if changed && !a.asked(node) {
+		if changed && !own {
 			a.send(to, event(func(b *xmlstream.Builder) { appendSubscription(b, &sub, true) }))
 		}
 		a.reconcile(node, from)
