@@ -156,10 +156,10 @@ func (r *run) meanwhile(ctx context.Context, f func(ctx context.Context) error) 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	result := make(chan error, 1)
+	lost := r.lost // f may set it
 	go func() { result <- f(ctx) }()
 	t := time.NewTicker(l.times.tick)
 	defer t.Stop()
-	lost := r.lost
 	for {
 		select {
 		case err := <-result:
@@ -237,6 +237,9 @@ func (r *run) serve(ctx context.Context, w *wire) error {
 			late = time.After(l.times.stop)
 			w.on(conn, func() {
 				l.stopping = true
+				for _, s := range l.strands {
+					s.queue() // its bell may ring late
+				}
 				l.pump()
 			})
 		case <-settled:
