@@ -169,6 +169,12 @@ func (h *Host) Connected(domain string) {
 	h.wait("connection of "+domain, func() bool { return h.conns[domain] != nil })
 }
 
+// Gone waits until the component's connection has ended: then all that it has sent is here.
+func (h *Host) Gone(domain string) {
+	h.t.Helper()
+	h.wait("end of the connection of "+domain, func() bool { return h.conns[domain] == nil })
+}
+
 // Send sends stanzas to a component, when it is there.
 func (h *Host) Send(domain, stanzas string) {
 	h.t.Helper()

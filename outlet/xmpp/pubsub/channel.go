@@ -91,8 +91,15 @@ func (s *Server) end(ch *channel) {
 	})
 }
 
-// now is where a flow begins that has no past.
-func (s *Server) now(*model.Subscription) service.Mark { return wire.MarkOf(s.opt.Hub.Head()) }
+// now is where a flow begins that has no past: at the head, or behind what the hub has still to dispatch from before the
+// subscription was made or approved.
+func (s *Server) now(sub *model.Subscription) service.Mark {
+	head := s.opt.Hub.Head()
+	if head.Epoch == sub.Since.Epoch {
+		head.Offset = max(head.Offset, sub.Since.Offset)
+	}
+	return wire.MarkOf(head)
+}
 
 // pushed is a subscription as a flow to its address.
 type pushed struct {

@@ -95,10 +95,11 @@ func (f *flow) Ended(err error) {
 // reconcile makes the client's flows what its subscriptions to a node ask for, or all if node is empty. What is new begins
 // behind after, or now if that is zero. It is called by who runs ops.
 func (c *client) reconcile(node string, after tidings.Position) {
-	if after.IsZero() {
-		after = c.srv.opt.Hub.Head()
+	from := c.srv.now
+	if !after.IsZero() {
+		from = func(*model.Subscription) service.Mark { return wire.MarkOf(after) }
 	}
-	c.reconcileFrom(node, func(*model.Subscription) service.Mark { return wire.MarkOf(after) })
+	c.reconcileFrom(node, from)
 }
 
 func (c *client) reconcileFrom(node string, from func(*model.Subscription) service.Mark) {

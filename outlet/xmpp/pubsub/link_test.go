@@ -106,7 +106,7 @@ func run(w *outlettest.World, h *xmpptest.Host, at *places, standby bool, domain
 		var l *component.Link
 		srv, err := pubsub.New(pubsub.Options{Model: p.model, Hub: w.Hub, Edge: w.Edge, May: w.Policy.May, Audience: w.Policy.Audience, Domain: domain,
 			Topics: func(context.Context, tidings.Pattern) ([]tidings.Topic, error) { return nil, nil },
-			Link: &pubsub.Link{Peer: func(a jid.JID) service.Peer { return l.Peer(a, domain) }, AudienceOf: w.Policy.AudienceOf, Host: home, Embedded: "localhost"}})
+			Link:   &pubsub.Link{Peer: func(a jid.JID) service.Peer { return l.Peer(a, domain) }, AudienceOf: w.Policy.AudienceOf, Host: home, Embedded: "localhost"}})
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -136,6 +136,11 @@ func run(w *outlettest.World, h *xmpptest.Host, at *places, standby bool, domain
 		}
 		cancel()
 		work.Wait()
+		for _, domain := range domains {
+			if !standby { // else another one has it
+				h.Gone(domain)
+			}
+		}
 		for _, srv := range p.srv {
 			srv.Close()
 		}
@@ -284,7 +289,11 @@ func TestLinkAway(t *testing.T) {
 	p.must(h, "romeo@example.org/phone", linked, subscribe("/*", "romeo@example.org"))
 	p.publish("/news", "1", "2")
 	p.stop()
-	p.expect(h.Take(linked), map[string][]string{"romeo@example.org": {"1", "1", "2", "2"}})
+	got := items(h.Take(linked))["romeo@example.org"]
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"1", "1", "2", "2"}) {
+		t.Errorf("got %q", got)
+	}
 
 	// While nobody is there: another process, which has no link.
 	q := run(w, h, at, false)
@@ -295,7 +304,7 @@ func TestLinkAway(t *testing.T) {
 	h.Wait(linked, "to='romeo@example.org'", "id='x'")
 	p.publish("/news", "5")
 	p.stop()
-	got := items(h.Take(linked))["romeo@example.org"]
+	got = items(h.Take(linked))["romeo@example.org"]
 	slices.Sort(got)
 	if !slices.Equal(got, []string{"3", "3", "4", "4", "5", "5"}) {
 		t.Errorf("got %q", got)
