@@ -88,7 +88,7 @@ func (o *SubOptions) Fields() []Field {
 }
 
 // Set changes the options by the fields of a form; the others stay. Errors are of type *Error with the condition
-// bad-request and invalid-options (section 6.3.7); o is then changed in part.
+// bad-request and invalid-options (section 6.3.6.2); o is then changed in part.
 func (o *SubOptions) Set(values Values) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		f := fieldNamed(optionFields, name)

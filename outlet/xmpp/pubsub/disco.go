@@ -27,7 +27,7 @@ func (r *request) info(node string) (work, error) {
 		return func(context.Context) ([]byte, error) {
 			return (&disco.Info{
 				Identities: []disco.Identity{{Category: "pubsub", Type: "service", Name: "What is published"}},
-				Features: append(model.Features(), disco.NSInfo, disco.NSItems, rsm.NS, nsSHIM, mam.NS, mam.NSExtended, nsCommands,
+				Features: append(r.srv.opt.Model.Features(), disco.NSInfo, disco.NSItems, rsm.NS, nsSHIM, mam.NS, mam.NSExtended, nsCommands,
 					nsPing, nsVersion, nsTime, featurePatterns),
 			}).Append(nil), nil
 		}, nil

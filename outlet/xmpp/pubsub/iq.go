@@ -238,6 +238,9 @@ func values(parent xmlstream.Element, formType string) (v model.Values, cancelle
 		if fd.Var == dataform.FormType {
 			continue
 		}
+		if _, twice := v[fd.Var]; twice {
+			return nil, false, condition(model.BadRequest, "", "a field of the form is there twice")
+		}
 		if fd.Var == "pubsub#contact" {
 			for _, text := range fd.Values {
 				if _, err := jid.Parse(text); err != nil {

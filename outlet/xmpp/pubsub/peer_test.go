@@ -34,8 +34,8 @@ type court struct {
 	close func()
 }
 
-// newCourt returns a court in the limits of the scripts. polonius administers its nodes.
-func newCourt(t testing.TB, e *edge.Edge) *court {
+// newCourt returns a court whose nodes polonius administers. options say what else there is to be said of its model.
+func newCourt(t testing.TB, e *edge.Edge, options ...func(*model.Options)) *court {
 	t.Helper()
 	ctx := context.Background()
 	c := &court{t: t, j: journal.NewMemory(outlettest.Options("")), peers: map[string]*peer{}}
@@ -53,8 +53,12 @@ func newCourt(t testing.TB, e *edge.Edge) *court {
 	policy.OnChange(c.hub.Recheck)
 	nodes, err := c.j.Bucket(ctx, "nodes")
 	must(err)
-	c.model, err = model.Open(ctx, model.Options{Store: nodes, Log: c.j, Hub: c.hub, Policy: policy, Domain: "localhost", Admins: []string{"polonius@localhost"},
-		Logger: slog.New(slog.DiscardHandler)})
+	o := model.Options{Store: nodes, Log: c.j, Hub: c.hub, Policy: policy, Domain: "localhost", Admins: []string{"polonius@localhost"},
+		Logger: slog.New(slog.DiscardHandler)}
+	for _, f := range options {
+		f(&o)
+	}
+	c.model, err = model.Open(ctx, o)
 	must(err)
 	c.srv, err = pubsub.New(pubsub.Options{Model: c.model, Hub: c.hub, Edge: e, May: policy.May, Audience: policy.Audience,
 		Topics: func(ctx context.Context, p tidings.Pattern) (ts []tidings.Topic, err error) {
@@ -318,6 +322,15 @@ func (p *peer) ask(typ, format string, args ...any) *stanza.Stanza {
 	}
 	p.t.Fatalf("no answer to %.500s", payload)
 	return nil
+}
+
+// refused is ask for the condition of an error, "" for a result.
+func (p *peer) refused(typ, format string, args ...any) string {
+	p.t.Helper()
+	if e := p.ask(typ, format, args...).Err(); e != nil {
+		return e.Condition
+	}
+	return ""
 }
 
 func (p *peer) gone() {

@@ -294,3 +294,22 @@ func TestSections(t *testing.T) {
 		}
 	}
 }
+
+// Where nobody creates nodes, nothing says that somebody may.
+func TestFeaturesOfCreation(t *testing.T) {
+	for create, want := range map[string]string{model.ByAccounts: "", model.ByAdmins: "forbidden", model.ByNobody: "forbidden"} {
+		c := newCourt(t, newEdge(t), func(o *model.Options) { o.Create = create })
+		told := string(c.peer("hamlet").ask("get", "<query xmlns='http://jabber.org/protocol/disco#info'/>").Element.Raw())
+		for _, f := range []string{"create-nodes", "instant-nodes", "create-and-configure", "auto-create"} {
+			if got := strings.Contains(told, "#"+f+"'"); got != (create != model.ByNobody) {
+				t.Errorf("%s: the feature %s is advertised: %t", create, f, got)
+			}
+		}
+		for _, payload := range []string{"<create node='n'/>", "<create/>"} {
+			if got := c.peer("hamlet").refused("set", pubsubSet, payload); got != want {
+				t.Errorf("%s: %s is answered with %q, want %q", create, payload, got, want)
+			}
+		}
+		c.close()
+	}
+}
