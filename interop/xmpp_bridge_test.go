@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -126,6 +127,49 @@ func TestXMPPBridge(t *testing.T) {
 	s.stop()
 	for _, name := range names {
 		checkRoom(t, name, said, roomArchive(ctx, t, peers[name]))
+	}
+}
+
+// TestXMPPBridgeSlowed: servers that read 3 KB a second of each client, as ejabberd does as it comes, get everything once: a
+// bridge that has to wait does not take messages for lost.
+func TestXMPPBridgeSlowed(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, file, from, to string }{
+		{"prosody", "prosody.cfg.lua", "limits = {}", `limits = { c2s = { rate = "3kb/s", burst = "2s" } }`},
+		{"ejabberd", "ejabberd.yml", "shaper: {}\nshaper_rules:\n", "shaper:\n  normal:\n    rate: 3000\n    burst_size: 20000\nshaper_rules:\n  c2s_shaper: normal\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			defer cancel()
+			config, err := os.ReadFile("xmpppeer/" + tt.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slow := strings.Replace(string(config), tt.from, tt.to, 1)
+			slow = strings.Replace(slow, `"roster", "saslauth"`, `"limits", "roster", "saslauth"`, 1)
+			slow = strings.Replace(slow, "    starttls: true\n", "    starttls: true\n    shaper: c2s_shaper\n", 1)
+			if slow == string(config) {
+				t.Fatal("the configuration has no limits to set")
+			}
+			p := peer(t, tt.name, xmpppeer.Options{Accounts: map[string]string{"anna": "pa ss", "bot": "pa ss"}, Config: slow})
+			makeRoom(ctx, t, p)
+			s := newServer(t, fmt.Sprintf("[[bridge]]\njid = \"bot@localhost\"\npassword = \"pa ss\"\naddr = %q\nnick = \"rc\"\nrate = 1000.0\nwindow = 200\n"+
+				"[[bridge.rooms]]\nroom = %q\ntopics = [%q]\n", p.C2S, gardenRoom, bridgeTopic))
+			ch := newChanges(t, s)
+			begun := time.Now()
+			ch.send(t, 100)
+			s.settles(t, time.Minute, "all changes taken in", func(st statusReport) bool { return st.UDP.Appended == 100 })
+			said := inOrder(ctx, t, s)
+			last := said[len(said)-1].Position
+			b := s.bridgesUntil(ctx, t, last, func(bs []bridgeReport) bool { return bs[0].told(last) })[0]
+			t.Logf("it took %s: %+v", time.Since(begun).Round(time.Second/10), b)
+			if b.Sent != 100 || b.Repeated != 0 || len(b.Errors) > 0 {
+				t.Error("that is more often than once, or with errors")
+			}
+			s.stop()
+			checkRoom(t, tt.name, said, roomArchive(ctx, t, p))
+		})
 	}
 }
 
