@@ -3,10 +3,13 @@ package component
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -379,6 +382,9 @@ func TestSilent(t *testing.T) {
 				t.Error(w.lastError())
 			}
 			w.until("it is back", func() bool { return w.link.Stats().Reconnects > 0 })
+			if out := w.link.Stats().BytesOut; name == "never reads" && out > 16<<20 {
+				t.Errorf("%d of 164 MB were put together", out)
+			}
 			s.nc.Close()
 			second.nc.Close()
 		})
@@ -683,4 +689,101 @@ func TestMaxPeers(t *testing.T) {
 	if st := s.expect(); st.Type != stanza.TypeResult {
 		t.Errorf("%s", st.Element.Raw())
 	}
+}
+
+// Over TLS, with two domains: all is as it is without.
+func TestTLS(t *testing.T) {
+	web := httptest.NewTLSServer(nil)
+	defer web.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	other := newDesk(echo)
+	w := newWorld(t, func(o *Options) { o.TLS = &tls.Config{RootCAs: roots} })
+	w.link.Handle(domain, newDesk(nil))
+	w.link.Handle("other.example", other)
+	if err := w.link.Handle("OTHER.example", other); err == nil {
+		t.Error("two services for one domain")
+	}
+	for i := range 100 {
+		w.link.Peer(user(i), domain).Attach(w.j.reader(1, 0))
+	}
+	for range 30 {
+		w.j.publish(2)
+	}
+	w.run()
+	s := w.accept()
+	s.nc = tls.Server(s.nc, &tls.Config{Certificates: web.TLS.Certificates})
+	if err := s.welcome(); err != nil {
+		t.Fatal(err)
+	}
+	s.send("<iq type='get' id='other' from='ann@host.example' to='x@other.example'><q xmlns='urn:q'/></iq>")
+	had := map[jid.JID]int{}
+	answered := false
+	for range 100*60 + 1 {
+		st := s.expect()
+		if st.Kind == stanza.IQ {
+			answered = st.From.Domain() == "other.example" && st.Type == stanza.TypeResult
+			continue
+		}
+		if n := had[st.To]; number(&st) != fmt.Sprintf("%d.%d", n/2+1, n%2) {
+			t.Fatalf("%s gets %s", st.To, number(&st))
+		}
+		had[st.To]++
+	}
+	if !answered {
+		t.Error("the other domain does not answer")
+	}
+	go s.serve()
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+	w.close()
+	w.j.closed(t)
+}
+
+// What is sent while there is no connection is written when there is one, in order; flows go on behind what was acknowledged.
+func TestOffline(t *testing.T) {
+	w := start(t, nil, map[string]service.Service{domain: newDesk(nil)})
+	p := w.link.Peer(user(1), domain)
+	send := func(n string) {
+		p.Send([]byte("<message from='pub.example' to='u1@host.example'><n>" + n + "</n></message>"))
+	}
+	send("a")
+	h := p.Attach(w.j.reader(1, 0))
+	send("b")
+	w.j.publish(1)
+	s := w.connect()
+	got := ""
+	for range 3 {
+		st := s.expect()
+		got += number(&st) + " "
+	}
+	if got != "a b 1.0 " {
+		t.Errorf("got %s", got)
+	}
+	ping := s.next()
+	s.pong(&ping)
+	w.until("acknowledged", func() bool { return w.link.Stats().Acknowledged == w.j.head() })
+	s.nc.Close()
+	w.until("lost", func() bool { return w.link.Stats().LastError != "" })
+	h.Swap(func(at service.Mark) service.Flow {
+		if at != w.j.head() {
+			t.Errorf("it stands at %v", at)
+		}
+		return w.j.reader(2, at.Offset)
+	})
+	h2 := p.Attach(w.j.reader(1, 0))
+	h2.Detach()
+	send("c")
+	w.j.publish(1)
+	s = w.connect()
+	got = ""
+	for range 2 {
+		st := s.expect()
+		got += number(&st) + " "
+	}
+	if got != "c 2.0 " {
+		t.Errorf("got %s", got)
+	}
+	go s.serve()
 }

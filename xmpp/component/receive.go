@@ -90,7 +90,7 @@ func (l *Link) stanza(el xmlstream.Element) {
 		return
 	}
 	if err != nil {
-		if b := st.AppendError(nil, err.(*stanza.Error)); st.Kind == stanza.IQ && len(b) > 0 {
+		if b := st.AppendError(nil, err.(*stanza.Error)); st.Kind == stanza.IQ && st.ID != "" && len(b) > 0 {
 			l.reply(b)
 		} else {
 			l.drop(ReasonInvalid, 1, nil, "from", st.From)

@@ -219,14 +219,19 @@ func (w *world) accept() *server {
 	return &server{w: w, nc: nc, buf: make([]byte, 64<<10)}
 }
 
-// connect accepts, and shakes hands.
+// connect accepts, and shakes hands. A link that was killed may have dialed in vain before.
 func (w *world) connect() *server {
 	w.Helper()
-	s := w.accept()
-	if err := s.welcome(); err != nil {
-		w.Fatal(err)
+	var err error
+	for range 3 {
+		s := w.accept()
+		if err = s.welcome(); err == nil {
+			return s
+		}
+		s.nc.Close()
 	}
-	return s
+	w.Fatal(err)
+	return nil
 }
 
 var errStream = errors.New("the stream has ended")
