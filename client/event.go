@@ -53,7 +53,7 @@ var reserved = []string{"since", "limit", "format", "topic", "filter", "item", "
 //     made of a recent change, what such an entry carries in place of what is no XML, or the element as it was published. The time
 //     of an item that is said now, and does not tell it, is when it came; that of one which is read from a service without an
 //     archive is not known.
-//   - a service without an archive, as Prosody and ejabberd are, has no position and no past but the items it keeps: AfterID goes on
+//   - a service without an archive, as Prosody's, ejabberd's and the nodes of an account (XEP-0163) are, has no position and no past but the items it keeps: AfterID goes on
 //     behind the item with that ID, and Since is an error. When the session was lost, the items are read that are new or have
 //     changed; versions that were replaced and items that were retracted meanwhile are not seen. Where no item is left that was
 //     known, or the node keeps none, a *tidings.GapError without positions is yielded.

@@ -218,6 +218,9 @@ func (n *node) subscribed(st *stanza.Stanza) error {
 		return tidings.Errorf(tidings.ErrInvalid, "client: the subscription to %s is %q, which is not how a node can be read", n.name, state)
 	}
 	n.s.connected = true
+	if n.jid.Local() != "" { // an account's own nodes (XEP-0163): its archive is that of its messages
+		return n.readList()
+	}
 	return n.entered()
 }
 

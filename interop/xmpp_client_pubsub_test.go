@@ -270,6 +270,9 @@ func TestClientPubSub(t *testing.T) {
 			}
 
 			h.commands(ctx, t)
+			if !h.archive {
+				h.personal(ctx, t)
+			}
 			reader.stop()
 			anonymous.stop()
 			for {
@@ -283,6 +286,31 @@ func TestClientPubSub(t *testing.T) {
 			}
 			owner.Close()
 		})
+	}
+}
+
+// personal publishes on a node of the account's own (XEP-0163) and reads it.
+func (h *nodeHost) personal(ctx context.Context, t *testing.T) {
+	t.Helper()
+	u := url.URL{Scheme: "xmpp", User: url.UserPassword("anna", h.password), Host: "localhost", Path: "/anna@localhost", RawQuery: ";node=notes"}
+	c, err := client.New(u.String(), client.WithAddress(h.c2s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { c.Close() }()
+	for n := range 3 {
+		if r, err := c.Publish(ctx, "", client.Publication{ID: "now", Payload: fmt.Append(nil, n)}); err != nil || r.ID != "now" {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		for e, err := range c.Events(ctx, nil, client.AfterID("nothing")) {
+			if errors.Is(err, tidings.ErrGap) {
+				continue
+			}
+			if err != nil || e.ID != "now" || string(e.Payload) != fmt.Sprint(n) || e.Topic != "/~notes" {
+				t.Errorf("%+v %s, %v", e, e.Payload, err)
+			}
+			break
+		}
 	}
 }
 
