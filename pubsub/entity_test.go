@@ -395,7 +395,7 @@ func TestSection6Pages(t *testing.T) {
 	for i := range 25 {
 		w.publish(hamlet, "many", fmt.Sprint(i))
 	}
-	w.must(w.Retract(t.Context(), hamlet, "many", "7", "24"))
+	w.must(w.Retract(t.Context(), hamlet, "many", false, "7", "24"))
 	w.publish(hamlet, "many", "3") // becomes the newest
 	for _, c := range []struct {
 		name string

@@ -165,10 +165,15 @@ func (s *Service) checkItem(c *Config, it *NewItem) error {
 	return nil
 }
 
+// TypeNotify is the content type of retractions that subscribers are told of although the node does not tell them of such
+// (notify_retract), since whoever made them asked for that. Others have none.
+const TypeNotify = "application/vnd.tidings.notify"
+
 // Retract withdraws items from a node (section 7.2), all of them or none. Owners may withdraw any item, others what they
-// have published. Errors: nodeid-required, item-required, item-not-found for the node or an item, forbidden, unsupported
-// persistent-items, and those of the journal.
-func (s *Service) Retract(ctx context.Context, who Entity, node string, ids ...string) error {
+// have published. notify has subscribers told of it whatever the configuration of the node says (section 7.2.2.1). Errors:
+// nodeid-required, item-required, item-not-found for the node or an item, forbidden, unsupported persistent-items, and those
+// of the journal.
+func (s *Service) Retract(ctx context.Context, who Entity, node string, notify bool, ids ...string) error {
 	topic, err := topicOf(node)
 	if err != nil {
 		return err
@@ -189,6 +194,10 @@ func (s *Service) Retract(ctx context.Context, who Entity, node string, ids ...s
 	if st != nil && !st.config.PersistItems {
 		return errNoItems(topic)
 	}
+	contentType := ""
+	if notify && st != nil && !st.config.NotifyRetract {
+		contentType = TypeNotify
+	}
 	found := map[string]entry{}
 	if err := s.itemsOf(ctx, topic, st, func(l *itemList) {
 		for _, id := range ids {
@@ -208,7 +217,7 @@ func (s *Service) Retract(ctx context.Context, who Entity, node string, ids ...s
 		if !owner && e.publisher != publisher(who) {
 			return errorf(Forbidden, "", "the item %.80q was published by somebody else", id)
 		}
-		events = append(events, tidings.Event{Topic: topic, ID: e.id, Kind: tidings.Retract, Time: time.Now(), Publisher: publisher(who)})
+		events = append(events, tidings.Event{Topic: topic, ID: e.id, Kind: tidings.Retract, Time: time.Now(), ContentType: contentType, Publisher: publisher(who)})
 	}
 	_, err = s.opt.Log.Append(ctx, events...)
 	return err

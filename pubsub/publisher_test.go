@@ -106,7 +106,7 @@ func TestSection7Names(t *testing.T) {
 		t.Errorf("7.1.3.6: items without an ID are %+v, and the node has %s", got, w.ids(yorick, "open"))
 	}
 	// An item that has no ID of its own can be retracted by the one it was given.
-	w.must(w.Retract(t.Context(), hamlet, "open", got[0].ID))
+	w.must(w.Retract(t.Context(), hamlet, "open", false, got[0].ID))
 	if w.ids(yorick, "open") != got[1].ID {
 		t.Errorf("the node has %s", w.ids(yorick, "open"))
 	}
@@ -140,7 +140,7 @@ func TestSection7NodeFull(t *testing.T) {
 	if len(evs) != 5 || evs[3].Kind != tidings.Retract || evs[3].ID != "b" || evs[4].ID != "c" {
 		t.Errorf("retracted: %+v", evs)
 	}
-	w.must(w.Retract(ctx, hamlet, "reject", "a"))
+	w.must(w.Retract(ctx, hamlet, "reject", false, "a"))
 	w.publish(hamlet, "reject", "c")
 	// More or fewer of them.
 	w.must(w.Configure(ctx, hamlet, "discard", values("max_items=1")))
@@ -161,7 +161,7 @@ func TestSection7ItemExpire(t *testing.T) {
 	if got := w.ids(yorick, "news"); got != "new" {
 		t.Errorf("items %q", got)
 	}
-	w.want("retracting what has expired", w.Retract(t.Context(), hamlet, "news", "old"), "item-not-found")
+	w.want("retracting what has expired", w.Retract(t.Context(), hamlet, "news", false, "old"), "item-not-found")
 	w.must(w.Configure(t.Context(), hamlet, "news", values("item_expire=max")))
 	if got := w.ids(yorick, "news"); got != "old new" {
 		t.Errorf("items that do not expire: %q", got)
@@ -197,7 +197,7 @@ func TestSection7Retract(t *testing.T) {
 		{"7.2.2 administrator", admin, "/rc", []string{"1"}, ""},
 		{"7.2.3.2 gone", hamlet, "open", []string{"a"}, "item-not-found"},
 	} {
-		w.want(c.name, w.Retract(t.Context(), c.who, c.node, c.ids...), c.want)
+		w.want(c.name, w.Retract(t.Context(), c.who, c.node, false, c.ids...), c.want)
 	}
 	if got := w.ids(yorick, "open") + ", " + w.ids(yorick, "/rc"); got != "b c, 2" {
 		t.Errorf("what is left: %q", got)

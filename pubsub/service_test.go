@@ -12,7 +12,7 @@ func TestLife(t *testing.T) {
 	if got := w.ids(bernardo, "princely_musings"); got != "b a" {
 		t.Errorf("items %q", got)
 	}
-	w.must(w.Retract(w.ctx(), hamlet, "princely_musings", "b"))
+	w.must(w.Retract(w.ctx(), hamlet, "princely_musings", false, "b"))
 	if got := w.ids(bernardo, "princely_musings"); got != "a" {
 		t.Errorf("items %q", got)
 	}

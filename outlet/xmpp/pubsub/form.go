@@ -48,7 +48,7 @@ var topics = model.DefaultConfig()
 // Append appends the message that notifies of the event; nothing if the node does not want that.
 func (f form) Append(dst []byte, it *hub.Item) []byte {
 	c := f.config(it.Topic)
-	if !c.DeliverNotifications || it.Kind == tidings.Retract && !c.NotifyRetract {
+	if !c.DeliverNotifications || it.Kind == tidings.Retract && !c.NotifyRetract && it.ContentType != model.TypeNotify {
 		return dst
 	}
 	return append(f.append(append(dst, service.To), it, c), "</message>"...)

@@ -9,6 +9,7 @@ import (
 	"tidings/hub"
 	wire "tidings/outlet/xmpp"
 	model "tidings/pubsub"
+	"tidings/xmpp/dataform"
 	"tidings/xmpp/rsm"
 	"tidings/xmpp/xmlstream"
 )
@@ -166,6 +167,10 @@ func (r *request) publish(op, how xmlstream.Element) (work, error) {
 // retract is section 7.2.
 func (r *request) retract(op xmlstream.Element) (work, error) {
 	node := op.Attr("node")
+	notify, ok := dataform.ParseBool(op.Attr("notify"))
+	if !ok && op.HasAttr("notify") {
+		return nil, condition(model.BadRequest, "", "notify is neither true nor false")
+	}
 	var ids []string
 	for c := range op.Children() {
 		if c.Is(model.NS, "item") {
@@ -176,7 +181,7 @@ func (r *request) retract(op xmlstream.Element) (work, error) {
 		return nil, errItems
 	}
 	return func(ctx context.Context) ([]byte, error) {
-		return nil, r.srv.opt.Model.Retract(ctx, r.who, node, ids...)
+		return nil, r.srv.opt.Model.Retract(ctx, r.who, node, notify, ids...)
 	}, nil
 }
 
