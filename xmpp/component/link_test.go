@@ -766,8 +766,9 @@ func TestOffline(t *testing.T) {
 	w.until("acknowledged", func() bool { return w.link.Stats().Acknowledged == w.j.head() })
 	s.nc.Close()
 	w.until("lost", func() bool { return w.link.Stats().LastError != "" })
+	head := w.j.head()
 	h.Swap(func(at service.Mark) service.Flow {
-		if at != w.j.head() {
+		if at != head {
 			t.Errorf("it stands at %v", at)
 		}
 		return w.j.reader(2, at.Offset)
