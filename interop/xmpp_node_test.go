@@ -51,7 +51,7 @@ func (r *nodeReader) read(ctx context.Context) string {
 	}
 	number := 0
 	if _, err := fmt.Sscanf(e.ID, "item-%d", &number); err != nil || e.RC["title"] != fmt.Sprintf("Bed %d", number) {
-		r.t.Fatalf("it has got %+v", e)
+		r.t.Fatalf("behind item-%d it says %+v", r.seen, e)
 	}
 	switch {
 	case number == r.seen+1:
@@ -67,25 +67,37 @@ func (r *nodeReader) read(ctx context.Context) string {
 	return e.Event
 }
 
-// throughStops has a reader follow a node at pubsub.DOMAIN while things are stopped and started again. Items are published before
-// each stop, such that some may be under way when it comes, and after it.
-func throughStops(ctx context.Context, t *testing.T, publish func(node string, n int, entry string), host xmppHost, domain string, stops []func()) {
+// throughStops has a user of one domain follow a node at pubsub. of another one while things are stopped and started again. Items
+// are published before that, meanwhile and afterwards.
+func throughStops(ctx context.Context, t *testing.T, publish func(node string, n int) error, host xmppHost, user, domain string, stops []func()) {
 	t.Helper()
-	const node, each = "/garden/stops", 25
+	const node, each = "/garden/stops", 30
 	n := 0
-	more := func(to int) {
+	more := func(to int) error {
 		for n < to {
 			n++
-			publish(node, n, gardenEntry(n))
+			if err := publish(node, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
-	more(1)
-	r := followNode(ctx, t, host, "anna@"+domain+"/reader", xmppPassword, "pubsub."+domain+"/"+node, len(stops)*each)
+	check(more(1))
+	r := followNode(ctx, t, host, "anna@"+user+"/reader", xmppPassword, "pubsub."+domain+"/"+node, len(stops)*each)
 	for i, stop := range stops {
-		more(i*each + 10)
+		check(more(i*each + 10))
 		r.untilSeen(ctx, n-5)
+		published := make(chan error, 1)
+		go func() { published <- more(i*each + 20) }()
 		stop()
-		more((i + 1) * each)
+		check(<-published)
+		check(more((i + 1) * each))
 		r.untilSeen(ctx, n)
 	}
 	r.ended(ctx)
@@ -102,5 +114,5 @@ func TestXMPPNodeThroughStops(t *testing.T) {
 	s := newServer(t, "")
 	s.accounts(t, "anna")
 	kill, stop := func() { s.kill(); s.start() }, func() { s.stop(); s.start() }
-	throughStops(ctx, t, s.publishOver(ctx, t), s.host(), "localhost", []func(){kill, stop, kill, stop})
+	throughStops(ctx, t, s.publishOver(ctx), s.host(), "localhost", "localhost", []func(){kill, stop, kill, stop})
 }

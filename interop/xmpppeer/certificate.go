@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// certificate writes a self-signed certificate for domains, and its key.
+// certificate writes a self-signed certificate for domains and its key: the key alone to one file, and both to the other, for those
+// who want it so.
 func certificate(certFile, keyFile string, domains ...string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -38,8 +39,10 @@ func certificate(certFile, keyFile string, domains ...string) error {
 	if err != nil {
 		return fmt.Errorf("xmpppeer: making a certificate: %w", err)
 	}
-	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), keyPEM...)
+	for file, text := range map[string][]byte{certFile: both, keyFile: keyPEM} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
 			return fmt.Errorf("xmpppeer: %w", err)
 		}
 	}

@@ -71,7 +71,7 @@ type Server struct {
 	Component string
 	// S2S is the address for other servers.
 	S2S string
-	// Certificate is the file of the self-signed certificate.
+	// Certificate is the file of the self-signed certificate, with its key behind it.
 	Certificate string
 
 	options Options

@@ -1,0 +1,383 @@
+//go:build interop && linux
+
+package interop_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	nats "github.com/nats-io/nats-server/v2/server"
+
+	"tidings/interop/xmpppeer"
+)
+
+// The domains of doc/component.md.
+const (
+	hostDomain  = "example.org"
+	nodesDomain = "pubsub.example.org"
+	roomsDomain = "rooms.example.org"
+)
+
+// documented returns the n-th block of configuration below a heading of doc/component.md, counted from 0.
+func documented(t *testing.T, heading string, n int) string {
+	t.Helper()
+	b, err := os.ReadFile("../doc/component.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, ok := strings.Cut(string(b), "\n## "+heading+"\n")
+	if heading == "" {
+		text, ok = string(b), true
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	var blocks []string
+	inside := false
+	for line := range strings.Lines(text) {
+		line, code := strings.CutPrefix(line, "    ")
+		switch {
+		case code && !inside:
+			blocks = append(blocks, line)
+		case code:
+			blocks[len(blocks)-1] += line
+		case inside && strings.TrimSpace(line) == "":
+			blocks[len(blocks)-1] += line
+			continue
+		}
+		inside = code
+	}
+	if !ok || n >= len(blocks) {
+		t.Fatalf("doc/component.md has no block %d below %q", n, heading)
+	}
+	return blocks[n]
+}
+
+// link is the section of a server's configuration in which the components are, as it is documented.
+func link(t *testing.T, name string, n int) string {
+	if name == "prosody" {
+		return documented(t, "Prosody", n)
+	}
+	text := strings.NewReplacer("5275", "{{port .Component}}", "/etc/ejabberd/ejabberd.pem", "{{.Certificate}}").Replace(documented(t, "ejabberd", n))
+	return "  " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  ")
+}
+
+// componentHost is a server of others with accounts, and Tidings as its components.
+type componentHost struct {
+	*xmpppeer.Server
+	xmppHost
+	tidings *server
+}
+
+// behind starts a server of others and Tidings, with the configuration of doc/component.md and what goes before it.
+func behind(ctx context.Context, t *testing.T, name string, o xmpppeer.Options, config ...string) *componentHost {
+	t.Helper()
+	if o.Link == "" {
+		o.Link = link(t, name, 0)
+	}
+	return behindAs(ctx, t, name, o, strings.Join(config, "")+documented(t, "", 0), 2)
+}
+
+// behindAs is behind with the configuration given, by which Tidings has so many links.
+func behindAs(ctx context.Context, t *testing.T, name string, o xmpppeer.Options, config string, links int) *componentHost {
+	t.Helper()
+	need(t, "slixmpp", debianPython("slixmpp")())
+	o.Domain = hostDomain
+	o.Accounts = map[string]string{"anna": xmppPassword, xmpppeer.Owner: xmppPassword}
+	o.Components = map[string]string{nodesDomain: "as documented", roomsDomain: "as documented"}
+	s := peer(t, name, o)
+	h := &componentHost{Server: s, xmppHost: xmppHost{s.C2S, s.WebSocket}}
+	h.tidings = newServer(t, h.config(config))
+	h.tidings.linked(ctx, links)
+	return h
+}
+
+// config is a documented configuration for this server.
+func (h *componentHost) config(text string) string {
+	return strings.NewReplacer("127.0.0.1:5347", h.Component, "127.0.0.1:5275", h.Component, "/etc/tidings/ejabberd.pem", h.Certificate).Replace(text)
+}
+
+// linked waits until so many links of the server are up.
+func (s *server) linked(ctx context.Context, want int) {
+	s.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if up, ok := s.links(ctx); ok && up >= want {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			s.t.Fatalf("the links are not up: %v", ctx.Err())
+		}
+	}
+}
+
+// links returns how many links of the server are up.
+func (s *server) links(ctx context.Context) (up int, ok bool) {
+	resp, err := visitor.Get(s.url + "/status")
+	if err != nil {
+		return 0, false
+	}
+	defer resp.Body.Close()
+	var status struct {
+		XMPP struct {
+			Components []struct{ Connected bool }
+		}
+	}
+	if json.NewDecoder(resp.Body).Decode(&status) != nil {
+		return 0, false
+	}
+	for _, c := range status.XMPP.Components {
+		if c.Connected {
+			up++
+		}
+	}
+	return up, true
+}
+
+// TestXMPPComponent: the programs go through the round of PubSub with Tidings as a component of Prosody and of ejabberd, as they
+// do with Tidings itself, and join its rooms there.
+func TestXMPPComponent(t *testing.T) {
+	t.Parallel()
+	for name := range xmpppeer.Starters {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			defer cancel()
+			h := behind(ctx, t, name, xmpppeer.Options{})
+			ch := newChanges(t, h.tidings)
+			stored(ctx, t, h.tidings, func() { ch.send(t, 50) })
+			for i, c := range xmppClients {
+				t.Run(c.name, func(t *testing.T) {
+					need(t, c.name, c.missing())
+					pubSubRounds(ctx, t, c, h.xmppHost, hostDomain, fmt.Sprintf("/garden/%d-", i), must(t, h.tidings.publishOver(ctx)), tidingsRound)
+					reader := c.start(t, h.xmppHost, "room", "anna@"+hostDomain+"/reader", xmppPassword, "gardenwiki@"+roomsDomain, "3")
+					reader.until(ctx, "joined", "online")
+					for range 3 {
+						ch.send(t, 1)
+						checkChange(t, reader.until(ctx, "message"), ch.sent)
+					}
+					reader.ended(ctx)
+				})
+			}
+		})
+	}
+}
+
+// TestXMPPComponentThroughStops: a reader of a node behind Prosody and behind ejabberd gets each item in order, while Tidings and
+// the server are killed and stopped. What comes again has the same id.
+func TestXMPPComponentThroughStops(t *testing.T) {
+	t.Parallel()
+	for name := range xmpppeer.Starters {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			defer cancel()
+			h := behind(ctx, t, name, xmpppeer.Options{})
+			throughStops(ctx, t, h.tidings.publishOver(ctx), h.xmppHost, hostDomain, hostDomain, []func(){
+				func() { h.tidings.kill(); h.tidings.start() },
+				func() { h.tidings.stop(); h.tidings.start() },
+				func() { h.restart(ctx, t, h.Kill) },
+				func() { h.restart(ctx, t, h.Halt) },
+				func() { h.tidings.kill(); h.restart(ctx, t, h.Kill); h.tidings.start() },
+			})
+		})
+	}
+}
+
+// restart ends the server of others and starts it again.
+func (h *componentHost) restart(ctx context.Context, t *testing.T, end func() error) {
+	t.Helper()
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+	if err := h.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestXMPPComponentOneLink: two domains over one link with TLS, as ejabberd routes them.
+func TestXMPPComponentOneLink(t *testing.T) {
+	t.Parallel()
+	c := xmppClients[0]
+	need(t, c.name, c.missing())
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	h := behindAs(ctx, t, "ejabberd", xmpppeer.Options{Link: link(t, "ejabberd", 1)}, documented(t, "ejabberd", 2), 1)
+	publish := must(t, h.tidings.publishOver(ctx))
+	publish("/garden/bed", 1)
+	r := followNode(ctx, t, h.xmppHost, "anna@"+hostDomain+"/nodes", xmppPassword, nodesDomain+"//garden/bed", 2)
+	ch := newChanges(t, h.tidings)
+	stored(ctx, t, h.tidings, func() { ch.send(t, 50) })
+	room := c.start(t, h.xmppHost, "room", "anna@"+hostDomain+"/rooms", xmppPassword, "gardenwiki@"+roomsDomain, "1")
+	room.until(ctx, "joined", "online")
+	ch.send(t, 1)
+	checkChange(t, room.until(ctx, "message"), ch.sent)
+	room.ended(ctx)
+	publish("/garden/bed", 2)
+	r.untilSeen(ctx, 2)
+	r.ended(ctx)
+}
+
+// asker is slixmpp, which asks what it is told to.
+type asker struct{ *speaker }
+
+func newAsker(ctx context.Context, t *testing.T, host xmppHost, user, password string) *asker {
+	t.Helper()
+	a := &asker{newSpeaker(t, host, "ask", user, password, "")}
+	a.until(ctx, "online")
+	return a
+}
+
+// ask asks and returns the condition of the error, if the answer is one.
+func (a *asker) ask(ctx context.Context, typ, to, format string, arguments ...any) string {
+	a.t.Helper()
+	a.say("%s %s %s", typ, to, fmt.Sprintf(format, arguments...))
+	return a.until(ctx, "answer").Condition
+}
+
+// TestXMPPComponentAccess: behind a server too, a ban, a change of the whitelist and the deletion of a node end the subscriptions
+// that they forbid before the request is answered.
+func TestXMPPComponentAccess(t *testing.T) {
+	t.Parallel()
+	for name := range xmpppeer.Starters {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			defer cancel()
+			h := behind(ctx, t, name, xmpppeer.Options{})
+			owner := newAsker(ctx, t, h.xmppHost, xmpppeer.Owner+"@"+hostDomain+"/desk", xmppPassword)
+			publish := must(t, h.tidings.publishOver(ctx))
+			// A node to which the reader's account is subscribed: an item in it comes behind what was to come before.
+			const barrier = "/garden/barrier"
+			publish(barrier, 1)
+			anna := newAsker(ctx, t, h.xmppHost, "anna@"+hostDomain+"/desk", xmppPassword)
+			if c := anna.ask(ctx, "set", nodesDomain, `<pubsub xmlns="http://jabber.org/protocol/pubsub"><subscribe node="%s" jid="anna@%s"/></pubsub>`, barrier, hostDomain); c != "" {
+				t.Fatal(c)
+			}
+			do := func(format string, arguments ...any) {
+				t.Helper()
+				if c := owner.ask(ctx, "set", nodesDomain, format, arguments...); c != "" {
+					t.Fatalf("%s: "+format, append([]any{c}, arguments...)...)
+				}
+			}
+			const (
+				pubsub    = `<pubsub xmlns="http://jabber.org/protocol/pubsub">`
+				ofOwner   = `<pubsub xmlns="http://jabber.org/protocol/pubsub#owner">`
+				configure = `<x xmlns="jabber:x:data" type="submit"><field var="FORM_TYPE" type="hidden"><value>http://jabber.org/protocol/pubsub#node_config</value></field>` +
+					`<field var="pubsub#access_model"><value>%s</value></field></x>`
+			)
+			affiliate := func(node, affiliation string) {
+				t.Helper()
+				do(ofOwner+`<affiliations node="%s"><affiliation jid="anna@%s" affiliation="%s"/></affiliations></pubsub>`, node, hostDomain, affiliation)
+			}
+			for i, tt := range []struct {
+				name, model string
+				before, end func(node string)
+				told        string // what the reader is told
+			}{
+				{"outcast", "open", nil, func(node string) { affiliate(node, "outcast") }, "subscription"},
+				{"taken off the whitelist", "whitelist", func(node string) { affiliate(node, "member") }, func(node string) { affiliate(node, "none") }, "subscription"},
+				{"a whitelist that it is not on", "open", nil, func(node string) {
+					do(ofOwner+`<configure node="%s">`+configure+`</configure></pubsub>`, node, "whitelist")
+				}, "subscription"},
+				{"deleted", "open", nil, func(node string) { do(ofOwner+`<delete node="%s"/></pubsub>`, node) }, "deleted"},
+			} {
+				t.Run(tt.name, func(t *testing.T) {
+					node := "/garden/" + strings.ReplaceAll(tt.name, " ", "-")
+					do(pubsub+`<create node="%s"/><configure>`+configure+`</configure></pubsub>`, node, tt.model)
+					if tt.before != nil {
+						tt.before(node)
+					}
+					publish(node, 1)
+					r := followNode(ctx, t, h.xmppHost, "anna@"+hostDomain+"/reader", xmppPassword, nodesDomain+"/"+node, 3)
+					publish(node, 2)
+					r.untilSeen(ctx, 2)
+					tt.end(node)
+					publish(node, 3)
+					publish(barrier, i+2)
+					told := false
+					for {
+						e, err := r.next(ctx)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if e.Event == "item" && e.Node == barrier {
+							break
+						}
+						switch {
+						case e.Event == tt.told && e.Node == node && (e.Event != "subscription" || e.Condition == "none"):
+							told = true
+						case e.Event == "configuration" && !told:
+						default:
+							t.Errorf("it says %+v", e)
+						}
+					}
+					if !told {
+						t.Error("nobody has told it")
+					}
+				})
+			}
+		})
+	}
+}
+
+// natsServer is a NATS server for several Tidings.
+func natsServer(t *testing.T) string {
+	t.Helper()
+	srv, err := nats.NewServer(&nats.Options{ServerName: "tidings", Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true, MaxPayload: 2 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	if !srv.ReadyForConnections(30 * time.Second) {
+		t.Fatal("the NATS server is not ready")
+	}
+	return srv.ClientURL()
+}
+
+// TestXMPPComponentStandby: of two Tidings over one journal one has the link, and the other takes over when it is killed or
+// stopped. The reader gets each item in order.
+func TestXMPPComponentStandby(t *testing.T) {
+	t.Parallel()
+	for name := range xmpppeer.Starters {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			defer cancel()
+			url := natsServer(t)
+			h := behind(ctx, t, name, xmpppeer.Options{}, fmt.Sprintf("nats_url = %q\n", url))
+			other := newServer(t, fmt.Sprintf("nats_url = %q\n", url)+h.config(documented(t, "", 0)))
+			both := [2]*server{h.tidings, other}
+			var active atomic.Int32
+			publish := [2]func(string, int) error{both[0].publishOver(ctx), both[1].publishOver(ctx)}
+			takeOver := func(end func(*server)) func() {
+				return func() {
+					one, next := both[active.Load()], both[1-active.Load()]
+					end(one)
+					next.linked(ctx, 2)
+					one.start()
+					if up, ok := one.links(ctx); !ok || up != 0 {
+						t.Errorf("%d links of the one that waits are up", up)
+					}
+					active.Store(1 - active.Load())
+				}
+			}
+			if up, _ := other.links(ctx); up != 0 {
+				t.Errorf("%d links of the one that waits are up", up)
+			}
+			throughStops(ctx, t, func(node string, n int) error { return publish[active.Load()](node, n) }, h.xmppHost, hostDomain, hostDomain,
+				[]func(){takeOver((*server).kill), takeOver((*server).stop)})
+		})
+	}
+}
