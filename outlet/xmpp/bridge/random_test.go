@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,8 +21,8 @@ import (
 	"tidings/xmpp/jid"
 )
 
-// trouble is a server with rooms that lets a bridge down at random: it ends connections before or behind what it passes on,
-// puts the bridge out, and lets it wait.
+// trouble is a server with rooms that lets a bridge down at random: it ends connections before or behind what it passes on
+// and may resume their sessions, puts the bridge out, and lets it wait.
 type trouble struct {
 	f      *fixture
 	random *rand.Rand
@@ -29,6 +30,66 @@ type trouble struct {
 	said   map[string][]string // by room: the ids of what was said, as often as it was said
 	in     map[string]bool
 	logins int
+
+	// The session that can be resumed (XEP-0198).
+	alive   bool
+	got     int      // stanzas of the bridge that were handled
+	sent    []string // stanzas to it, in all
+	resumed int
+}
+
+// logIn does the server's part of a login, in which the bridge may resume its session.
+func (s *trouble) logIn(l *lines) error {
+	expect := func(answer string) (line string, err error) {
+		l.SetDeadline(time.Now().Add(time.Minute))
+		if line, err = l.line(); err != nil {
+			return line, err
+		}
+		if strings.HasPrefix(line, "<iq") {
+			_, id, _ := strings.Cut(line, "id='")
+			id, _, _ = strings.Cut(id, "'")
+			answer = fmt.Sprintf(answer, id)
+		}
+		if !strings.HasPrefix(line, "<resume") {
+			_, err = io.WriteString(l.Conn, answer)
+		}
+		return line, err
+	}
+	const bound = "<iq type='result' id='%s'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>anon@example.org/tidings</jid></bind></iq>"
+	for _, answer := range []string{
+		header + "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>ANONYMOUS</mechanism></mechanisms></stream:features>",
+		"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
+		header + "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><sm xmlns='urn:xmpp:sm:3'/></stream:features>",
+	} {
+		if _, err := expect(answer); err != nil {
+			return err
+		}
+	}
+	line, err := expect(bound)
+	if err != nil {
+		return err
+	}
+	if _, h, ok := strings.Cut(line, " h='"); ok && strings.HasPrefix(line, "<resume") {
+		h, _, _ = strings.Cut(h, "'")
+		n, err := strconv.Atoi(h)
+		if err != nil {
+			return err
+		}
+		if s.alive && !s.maybe(3) {
+			s.resumed++
+			_, err = fmt.Fprintf(l.Conn, "<resumed xmlns='urn:xmpp:sm:3' previd='m' h='%d'/>%s", s.got, strings.Join(s.sent[n:], ""))
+			return err
+		}
+		if _, err := io.WriteString(l.Conn, "<failed xmlns='urn:xmpp:sm:3'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>"); err != nil {
+			return err
+		}
+		if _, err := expect(bound); err != nil {
+			return err
+		}
+	}
+	s.alive, s.got, s.sent, s.in = true, 0, nil, map[string]bool{}
+	_, err = expect("<enabled xmlns='urn:xmpp:sm:3' id='m' resume='true'/>")
+	return err
 }
 
 // serve serves connections, one after another, until ctx ends.
@@ -37,9 +98,8 @@ func (s *trouble) serve(ctx context.Context) {
 		select {
 		case nc := <-s.f.ends:
 			s.logins++
-			s.in = map[string]bool{}
 			l := newLines(nc)
-			if s.f.logIn(l) == nil {
+			if s.logIn(l) == nil {
 				s.converse(ctx, l)
 			}
 			l.Close()
@@ -54,8 +114,10 @@ func (s *trouble) maybe(n int) bool { return !s.calm.Load() && s.random.IntN(n) 
 // converse answers what the bridge says until it has let the bridge down.
 func (s *trouble) converse(ctx context.Context, l *lines) {
 	say := func(format string, a ...any) bool {
+		stanza := fmt.Sprintf(format, a...)
+		s.sent = append(s.sent, stanza)
 		_ = l.SetWriteDeadline(time.Now().Add(time.Minute))
-		_, err := fmt.Fprintf(l.Conn, format, a...)
+		_, err := io.WriteString(l.Conn, stanza)
 		return err == nil
 	}
 	for ok := true; ok && !s.maybe(100); {
@@ -71,9 +133,17 @@ func (s *trouble) converse(ctx context.Context, l *lines) {
 			return v
 		}
 		room, _, _ := strings.Cut(attr("to"), "/")
+		if ok && !strings.HasPrefix(line, "</stream") && !strings.Contains(line, "urn:xmpp:sm:3") {
+			s.got++
+		}
 		switch {
 		case !ok:
+		case strings.HasPrefix(line, "<r xmlns"):
+			_, err := fmt.Fprintf(l.Conn, "<a xmlns='urn:xmpp:sm:3' h='%d'/>", s.got)
+			ok = err == nil
+		case strings.HasPrefix(line, "<a xmlns"):
 		case strings.HasPrefix(line, "</stream"):
+			s.alive = false
 			_, _ = io.WriteString(l.Conn, "</stream:stream>") // the bridge may be gone
 			return
 		case strings.HasPrefix(line, "<presence") && attr("type") == "unavailable":
@@ -198,7 +268,7 @@ func runTrouble(t *testing.T) {
 			t.Errorf("%s was told %d of %d, or not in order:\n%v\n%v", room, len(first), len(ids), first, ids)
 		}
 	}
-	t.Logf("%d logins, %d repeats of %d messages", s.logins, repeats, 2*n)
+	t.Logf("%d logins, %d of them resumed, %d repeats of %d messages", s.logins, s.resumed, repeats, 2*n)
 	if t.Failed() {
 		t.Log(f.log.String())
 	}

@@ -81,15 +81,24 @@ type said struct {
 // logged out.
 func (b *Bridge) session(ctx context.Context) error {
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx)) // the goodbye is heard as well
-	heard, ended := make(chan said), make(chan error, 1)
+	heard, ended := make(chan said, 256), make(chan error, 1)
 	conn := b.conn
 	go func() { ended <- listen(reading, conn, heard) }()
 	over := false
+	// What was heard counts, also when the connection is lost: the server takes it for handled when the session is resumed.
 	finish := func() {
 		stop()
-		if !over {
-			over = true
-			<-ended
+		for !over {
+			select {
+			case s := <-heard:
+				_ = b.hear(time.Now(), &s) // nothing more can be sent
+			case <-ended:
+				over = true
+			}
+		}
+		for len(heard) > 0 {
+			s := <-heard
+			_ = b.hear(time.Now(), &s) // as above
 		}
 	}
 	defer finish()
@@ -132,7 +141,7 @@ func (b *Bridge) session(ctx context.Context) error {
 			err = b.hear(time.Now(), &s)
 		case err := <-ended:
 			over = true
-			return err
+			return err // finish hears the rest
 		case <-b.bell:
 		case now := <-tick.C:
 			err = b.tick(now)
@@ -150,18 +159,14 @@ func (b *Bridge) session(ctx context.Context) error {
 	}
 }
 
-// listen reads the connection until it ends, or ctx does.
+// listen reads the connection until it ends, or ctx does. What it has read it hands over.
 func listen(ctx context.Context, c *dial.Conn, heard chan<- said) error {
 	for {
 		st, err := c.Next(ctx)
 		if err != nil {
 			return err
 		}
-		select {
-		case heard <- parse(&st):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		heard <- parse(&st)
 	}
 }
 
@@ -281,6 +286,7 @@ func (b *Bridge) pump(ctx context.Context) (wait time.Duration, again bool, err 
 		b.tokens--
 		idle = -1
 		if err := b.say(now, m); err != nil {
+			f.room.unsend(m) // a resumed session may have it or not: twice is better, as those behind it are still to come
 			return 0, false, err
 		}
 	}
