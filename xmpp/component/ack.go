@@ -44,6 +44,7 @@ func (l *Link) measure() {
 	var least service.Mark
 	ok := true
 	count := func(m service.Mark) {
+		m.Skip = 0 // which is of one flow only
 		switch {
 		case m == service.Mark{} || !ok:
 		case least == service.Mark{}:

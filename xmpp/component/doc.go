@@ -21,10 +21,11 @@
 // route the stanzas of a connection in order, so that the answer, an error too, says that all before it has been routed. What
 // flows had up to there is acknowledged. After the loss of a connection each flow is opened again at its acknowledged mark,
 // and goes on: every address gets every message at least once, in order and without a gap, and what was acknowledged is not
-// repeated. What Send was given is written once: what is lost with a connection is not repeated, and what waits while there is
-// no connection is kept up to Options.MaxBacklog. A flow that was detached, or has ended, is not repeated.
+// repeated. A message counts as acknowledged when it is for every address that shares its source. What Send was given is
+// written once: what is lost with a connection is not repeated, and what waits while there is no connection is kept up to
+// Options.MaxBacklog. A flow that was detached, or has ended, is not repeated.
 //
-// The acknowledged position is the least mark that a flow would be opened at; where nothing is owed it moves on with what
+// The acknowledged position is the least mark that a flow would be opened at, without its Skip; where nothing is owed it moves on with what
 // idle flows tell. It is saved at most every 100 ms. It goes back where a flow begins behind it. Flows that begin at the zero
 // Mark do not count.
 //

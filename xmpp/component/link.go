@@ -119,7 +119,7 @@ type Link struct {
 	figures
 }
 
-// times are those that are not for users to set.
+// times are what is not for users to set.
 type times struct {
 	retry, retryMost, conflictMost time.Duration
 	tick                           time.Duration
@@ -127,11 +127,12 @@ type times struct {
 	close                          time.Duration // for the last bytes to be taken
 	save                           time.Duration
 	load                           time.Duration
+	piece                          int // bytes
 }
 
 var usual = times{
 	retry: 500 * time.Millisecond, retryMost: 30 * time.Second, conflictMost: 5 * time.Second,
-	tick: 100 * time.Millisecond, stop: 10 * time.Second, close: 2 * time.Second, save: 100 * time.Millisecond, load: 10 * time.Second,
+	tick: 100 * time.Millisecond, stop: 10 * time.Second, close: 2 * time.Second, save: 100 * time.Millisecond, load: 10 * time.Second, piece: pieceSize,
 }
 
 // served is a domain with its service, which is nil until Handle, and its peers by their addresses.

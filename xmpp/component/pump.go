@@ -33,7 +33,7 @@ func (l *Link) pump() {
 			return
 		}
 		b := l.sends(l.piece[:0])
-		for len(l.out) == 0 && len(b) < pieceSize && len(l.ready) > 0 {
+		for len(l.out) == 0 && len(b) < l.times.piece && len(l.ready) > 0 {
 			s := l.ready[0]
 			l.ready[0] = nil
 			l.ready = l.ready[1:]
@@ -42,7 +42,7 @@ func (l *Link) pump() {
 				continue
 			}
 			var more bool
-			if b, more = s.fill(b, pieceSize); more {
+			if b, more = s.fill(b, l.times.piece); more {
 				s.queue()
 			}
 		}
@@ -65,7 +65,7 @@ func (l *Link) pump() {
 
 // sends appends what was sent.
 func (l *Link) sends(b []byte) []byte {
-	for len(l.out) > 0 && len(b) < pieceSize {
+	for len(l.out) > 0 && len(b) < l.times.piece {
 		c := l.out[0]
 		l.out[0] = chunk{}
 		l.out = l.out[1:]

@@ -24,8 +24,10 @@ type Service interface {
 	Stanza(p Peer, st *stanza.Stanza)
 
 	// Gone says that the peer's session has ended for good: it is not merely waiting to be resumed. It is called once, and
-	// only for peers whose stanzas the service was given; nothing is called with the peer after it. Its flows are detached
-	// already, without a call of Ended, and what is sent to it is dropped.
+	// only for peers whose stanzas the service was given, or that it has asked a link for; nothing is called with the peer
+	// after it. Its flows are detached already, without a call of Ended, and what is sent to it is dropped. Behind a component
+	// link, where nobody tells of sessions, it says no more than that the link has forgotten an address: one that had no flow
+	// and was not heard of, or one whose server has been away for long.
 	Gone(p Peer)
 }
 
