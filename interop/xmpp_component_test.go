@@ -5,10 +5,13 @@ package interop_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -104,41 +107,57 @@ func (h *componentHost) config(text string) string {
 // linked waits until so many links of the server are up.
 func (s *server) linked(ctx context.Context, want int) {
 	s.t.Helper()
+	s.untilLinks(ctx, "are up", func(l []linkStatus) bool { return up(l) >= want })
+}
+
+// linkStatus is what /status says of a link.
+type linkStatus struct {
+	Connected bool
+	Waiting   bool `json:"waiting_for_lease"`
+}
+
+func up(links []linkStatus) (n int) {
+	for _, l := range links {
+		if l.Connected {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *server) untilLinks(ctx context.Context, what string, ok func([]linkStatus) bool) {
+	s.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if up, ok := s.links(ctx); ok && up >= want {
+		links, err := s.links(ctx)
+		if err == nil && ok(links) {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			s.t.Fatalf("the links are not up: %v", ctx.Err())
+			s.t.Fatalf("waiting until links %s: %+v, %v", what, links, errors.Join(ctx.Err(), err))
 		}
 	}
 }
 
-// links returns how many links of the server are up.
-func (s *server) links(ctx context.Context) (up int, ok bool) {
-	resp, err := visitor.Get(s.url + "/status")
+// links returns the status of the server's links.
+func (s *server) links(ctx context.Context) ([]linkStatus, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/status", nil)
 	if err != nil {
-		return 0, false
+		return nil, err
+	}
+	resp, err := visitor.Do(req)
+	if err != nil {
+		return nil, err
 	}
 	defer resp.Body.Close()
 	var status struct {
-		XMPP struct {
-			Components []struct{ Connected bool }
-		}
+		XMPP struct{ Components []linkStatus }
 	}
-	if json.NewDecoder(resp.Body).Decode(&status) != nil {
-		return 0, false
-	}
-	for _, c := range status.XMPP.Components {
-		if c.Connected {
-			up++
-		}
-	}
-	return up, true
+	err = json.NewDecoder(resp.Body).Decode(&status)
+	return status.XMPP.Components, err
 }
 
 // TestXMPPComponent: the programs go through the round of PubSub with Tidings as a component of Prosody and of ejabberd, as they
@@ -187,6 +206,63 @@ func TestXMPPComponentThroughStops(t *testing.T) {
 				func() { h.restart(ctx, t, h.Halt) },
 				func() { h.tidings.kill(); h.restart(ctx, t, h.Kill); h.tidings.start() },
 			})
+		})
+	}
+}
+
+// TestXMPPComponentRoomThroughStops: a visitor of a room behind Prosody and behind ejabberd, who asks now and then whether it is
+// still there, gets each message once and in order, what it has missed from the archive, while Tidings and the server are killed and
+// stopped.
+func TestXMPPComponentRoomThroughStops(t *testing.T) {
+	t.Parallel()
+	for name := range xmpppeer.Starters {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			defer cancel()
+			h := behind(ctx, t, name, xmpppeer.Options{})
+			publish := must(t, h.tidings.publishOver(ctx))
+			const topic, room, each = "/garden/visited", `\2fgarden\2fvisited@` + roomsDomain, 60
+			published, seen, archived := 0, 0, 0
+			say := func(n int) {
+				for range n {
+					published++
+					publish(topic, published)
+				}
+			}
+			say(1)
+			stops := []func(){
+				func() { h.tidings.kill(); h.tidings.start() },
+				func() { h.restart(ctx, t, h.Kill) },
+				func() { h.tidings.stop(); h.tidings.start() },
+				func() { h.restart(ctx, t, h.Halt) },
+			}
+			r := xmppClients[0].start(t, h.xmppHost, "visit", "anna@"+hostDomain+"/reader", xmppPassword, room, fmt.Sprint(len(stops)*each))
+			r.until(ctx, "joined", "online", "waiting")
+			until := func(n int) {
+				t.Helper()
+				for seen < n {
+					m := r.until(ctx, "message", "closed", "offline", "online", "joined", "waiting")
+					if seen++; m.RC["title"] != fmt.Sprintf("Bed %d", seen+1) || m.StanzaID == "" {
+						t.Fatalf("message %d came as %+v", seen, m)
+					}
+					if m.Archive {
+						archived++
+					}
+				}
+			}
+			for i, stop := range stops {
+				say(each / 2)
+				until(i*each + each/3) // the others may be under way
+				stop()
+				say(each / 2)
+				until((i + 1) * each)
+			}
+			r.ended(ctx)
+			if archived == 0 {
+				t.Error("nothing came from the archive")
+			}
+			t.Logf("%d messages came, %d of them from the archive", seen, archived)
 		})
 	}
 }
@@ -346,8 +422,22 @@ func natsServer(t *testing.T) string {
 	return srv.ClientURL()
 }
 
-// TestXMPPComponentStandby: of two Tidings over one journal one has the link, and the other takes over when it is killed or
-// stopped. The reader gets each item in order.
+// suspend has the process stand still, or go on.
+func (s *server) suspend(still bool) {
+	s.t.Helper()
+	sig := syscall.SIGCONT
+	if still {
+		sig = syscall.SIGSTOP
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestXMPPComponentStandby: of two Tidings over one journal one has the link, and the other takes over when it is killed,
+// stopped or stands still. The reader gets each item in order.
 func TestXMPPComponentStandby(t *testing.T) {
 	t.Parallel()
 	for name := range xmpppeer.Starters {
@@ -361,23 +451,33 @@ func TestXMPPComponentStandby(t *testing.T) {
 			both := [2]*server{h.tidings, other}
 			var active atomic.Int32
 			publish := [2]func(string, int) error{both[0].publishOver(ctx), both[1].publishOver(ctx)}
+			waits := func(s *server) {
+				t.Helper()
+				s.untilLinks(ctx, "wait", func(l []linkStatus) bool { return len(l) == 2 && up(l) == 0 && l[0].Waiting && l[1].Waiting })
+			}
 			takeOver := func(end func(*server)) func() {
 				return func() {
 					one, next := both[active.Load()], both[1-active.Load()]
 					end(one)
 					next.linked(ctx, 2)
 					one.start()
-					if up, ok := one.links(ctx); !ok || up != 0 {
-						t.Errorf("%d links of the one that waits are up", up)
-					}
+					waits(one)
 					active.Store(1 - active.Load())
 				}
 			}
-			if up, _ := other.links(ctx); up != 0 {
-				t.Errorf("%d links of the one that waits are up", up)
+			// One that stands still has the connections, and loses the leases.
+			standStill := func() {
+				one, next := both[active.Load()], both[1-active.Load()]
+				one.suspend(true)
+				active.Store(1 - active.Load())
+				next.untilLinks(ctx, "do not wait", func(l []linkStatus) bool { return !l[0].Waiting && !l[1].Waiting })
+				one.suspend(false)
+				next.linked(ctx, 2)
+				waits(one)
 			}
+			waits(other)
 			throughStops(ctx, t, func(node string, n int) error { return publish[active.Load()](node, n) }, h.xmppHost, hostDomain, hostDomain,
-				[]func(){takeOver((*server).kill), takeOver((*server).stop)})
+				[]func(){takeOver((*server).kill), standStill, takeOver((*server).stop)})
 		})
 	}
 }

@@ -4,13 +4,15 @@
     slixmpp_client.py room   HOST PORT JID PASSWORD ROOM COUNT
     slixmpp_client.py login  HOST PORT JID PASSWORD
     slixmpp_client.py pubsub HOST PORT JID PASSWORD SERVICE/NODE COUNT
+    slixmpp_client.py visit  HOST PORT JID PASSWORD ROOM COUNT
     slixmpp_client.py node   HOST PORT JID PASSWORD SERVICE/NODE COUNT
     slixmpp_client.py speak  HOST PORT JID PASSWORD ROOM
     slixmpp_client.py feed   HOST PORT JID PASSWORD SERVICE/NODE
     slixmpp_client.py ask    HOST PORT JID PASSWORD
     slixmpp_client.py bookmark HOST PORT JID PASSWORD ROOM
 
-node follows a node over lost connections. What is below it is not tried but helps to try: speak says each line of standard
+visit is room for a service that may be away while the server is not: it asks whether it is still there (XEP-0410). node follows a
+node over lost connections. What is below it is not tried but helps to try: speak says each line of standard
 input, which is an element, in the room, with its text as the body if it is not <rc/>; feed publishes it at the node, which it
 creates, as the item whose id stands before it; ask sends it to the address that stands before it, behind get or set. bookmark
 makes other clients of the account join the room by themselves (XEP-0048 in XEP-0049).
@@ -23,7 +25,7 @@ import xml.etree.ElementTree as ET
 from xml.sax.saxutils import unescape
 
 import slixmpp
-from slixmpp.exceptions import IqError, PresenceError
+from slixmpp.exceptions import IqError, IqTimeout, PresenceError
 
 from report import report
 
@@ -95,11 +97,17 @@ class Room:
         try:
             await self.client['xep_0045'].join_muc_wait(self.room, self.client.boundjid.resource, maxstanzas=0)
         except PresenceError as e:
-            report('error', condition=e.condition)
-            os._exit(1)
+            self.refused(e)
         if self.held is not None:
             await self.catch_up()
         report('joined', room=self.room)
+
+    def refused(self, error):
+        report('error', condition=error.condition)
+        os._exit(1)
+
+    def missed(self, error):
+        report('gap', condition=error.condition)
 
     async def catch_up(self):
         """Reads what the archive of the room has after the last message that was seen (XEP-0313), and then what came meanwhile."""
@@ -108,7 +116,7 @@ class Room:
                 result = result['mam_result']
                 self.show(result['forwarded'].xml.find('{jabber:client}message'), result['id'])
         except IqError as e:
-            report('gap', condition=e.condition)
+            self.missed(e)
         held, self.held = self.held, None
         for message in held:
             self.message(message)
@@ -140,8 +148,42 @@ class Room:
             self.client.loop.call_later(0.2, self.client.connect, self.client.host)
 
 
-async def room(client, target, count):
-    reader = Room(client, target, count)
+class Visitor(Room):
+    """Follows a room whose service may go away: it pings itself there (XEP-0410), and enters again where it is not any more."""
+    EVERY = 0.5  # seconds
+
+    def __init__(self, client, room, count):
+        super().__init__(client, room, count)
+        self.entering = None
+
+    def refused(self, error):
+        raise error
+
+    missed = refused
+
+    async def on_start(self, _):
+        if self.entering:
+            self.entering.cancel()
+        self.entering = asyncio.ensure_future(self.stay())
+
+    async def stay(self):
+        there = False
+        while True:
+            try:
+                if there:
+                    await self.client['xep_0199'].send_ping(f'{self.room}/{self.client.boundjid.resource}', timeout=3)
+                else:
+                    await asyncio.wait_for(super().on_start(None), 10)
+                    there = True
+            except (IqError, IqTimeout, PresenceError, asyncio.TimeoutError) as e:
+                condition = getattr(e, 'condition', 'timeout')
+                there = there and condition not in ('not-acceptable', 'item-not-found')
+                report('waiting', condition=condition)
+            await asyncio.sleep(self.EVERY)
+
+
+async def room(client, target, count, kind=Room):
+    reader = kind(client, target, count)
     await reader.done.wait()
 
 
@@ -212,6 +254,8 @@ async def main():
         await ask(client, lines())
     elif mode == 'room':
         await room(client, rest[0], int(rest[1]))
+    elif mode == 'visit':
+        await room(client, rest[0], int(rest[1]), Visitor)
     else:
         await {'login': login, 'speak': speak, 'feed': feed, 'bookmark': bookmark}[mode](client, *rest)
     client.disconnect()

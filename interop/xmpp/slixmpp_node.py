@@ -46,7 +46,7 @@ class Node:
             iq = self.client.Iq(sto=self.service, stype=stype)
             iq.xml.append(element(PUBSUB + 'pubsub', *children))
             try:
-                return (await iq.send(timeout=20)).xml.find(PUBSUB + 'pubsub')
+                return (await iq.send(timeout=5)).xml.find(PUBSUB + 'pubsub')
             except IqError as e:
                 if e.condition in ('forbidden', 'not-allowed', 'item-not-found', 'closed-node'):
                     report('refused', action=children[0].tag.rpartition('}')[2], condition=e.condition)
