@@ -82,7 +82,7 @@ func (r *room) isIn(now time.Time, s *said) {
 	if lost == 0 {
 		return
 	}
-	if r.strange >= lost && !r.inOrder {
+	if r.strange >= lost && !r.inOrder && !r.keepsIDs {
 		r.inOrder = true
 		r.b.log.Info("the room changes the ids of messages: they are counted in their order instead", "room", r.jid)
 		for range lost {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"tidings"
 	"tidings/internal/retry"
 	"tidings/xmpp/disco"
 	"tidings/xmpp/jid"
@@ -42,8 +43,9 @@ type room struct {
 	pings     int
 	tried     int  // nicks that others have
 	narrow    int  // acknowledgements for which it gets one message at a time
-	strange   int  // messages of ours that came back with an id that is none
-	inOrder   bool // the room does not keep ids: messages come back in their order
+	keepsIDs  bool // a message came back with the id it had
+	strange   int  // messages under our nick with an id that is not ours, since it was entered
+	inOrder   bool // the room gives ids of its own: messages come back in their order
 	destroyed bool
 }
 
@@ -254,15 +256,25 @@ func (r *room) message(now time.Time, s *said) {
 	f, m := r.find(s.id)
 	switch {
 	case m != nil:
+		r.keepsIDs = true
+	case ours(s.id): // for the second time, as it was said twice
 	case r.inOrder:
 		f, m = r.first()
 	default:
 		r.strange++
-		return
 	}
 	if m != nil {
 		r.acknowledged(f, m)
 	}
+}
+
+// ours reports whether an id has the form of those that the bridge gives.
+func ours(id string) bool {
+	for _, prefix := range []string{"gap-", "skipped-"} {
+		id = strings.TrimPrefix(id, prefix)
+	}
+	_, err := tidings.ParsePosition(id)
+	return err == nil
 }
 
 // find returns the message with the id, if it is not acknowledged.
