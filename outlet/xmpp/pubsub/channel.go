@@ -133,15 +133,15 @@ func (p *pushed) Open(after service.Mark) (*edge.Group, service.Source, error) {
 		src.Close()
 		err = errChanged
 	}
-	kind := tidings.KindOf(err)
-	switch {
+	switch kind := tidings.KindOf(err); {
 	case err == nil:
 		return g, &reading{src, ch, false}, nil
-	case p.past.Load() || kind != tidings.ErrForbidden && kind != tidings.ErrUnauthenticated:
-		return nil, nil, err
+	case kind == tidings.ErrForbidden || kind == tidings.ErrUnauthenticated:
+		// Another flow takes its place, if one is to.
+		s.end(ch)
+		return s.pauses, standing(after), nil
 	}
-	s.end(ch)
-	return s.pauses, standing(after), nil
+	return nil, nil, err
 }
 
 // Ended implements service.Flow: the carrier has no place for it.

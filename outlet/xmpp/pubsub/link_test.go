@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"tidings"
+	"tidings/edge"
 	"tidings/internal/lease"
 	"tidings/outlet/outlettest"
 	wire "tidings/outlet/xmpp"
@@ -398,18 +399,26 @@ func TestLinkPatterns(t *testing.T) {
 		p.must(h, j+"/phone", linked, subscribe("/a/*", j))
 	}
 	affiliate("/a/closed", "juliet@example.org", "member")
-	p.publish("/a/open", "o1")
-	p.publish("/a/closed", "c1")
-	affiliate("/a/open", "romeo@example.org", "outcast")
-	affiliate("/a/closed", "nurse@example.org", "member")
-	p.publish("/a/open", "o2")
-	p.publish("/a/closed", "c2")
-	affiliate("/a/open", "romeo@example.org", "none")
-	affiliate("/a/closed", "juliet@example.org", "none")
-	p.publish("/a/open", "o3")
-	p.publish("/a/closed", "c3")
+	const romeo, juliet, nurse = "romeo@example.org", "juliet@example.org", "nurse@example.org"
+	step := func(n string, want map[string]string) { // letters are of the nodes
+		t.Helper()
+		p.publish("/a/open", "o"+n)
+		p.publish("/a/closed", "c"+n)
+		for j, letters := range want {
+			for _, l := range strings.Split(letters, "") {
+				h.Wait(linked, "to='"+j+"'", "<item id='"+l+n+"'")
+			}
+		}
+	}
+	step("1", map[string]string{romeo: "o", juliet: "oc", nurse: "o"})
+	affiliate("/a/open", romeo, "outcast")
+	affiliate("/a/closed", nurse, "member")
+	step("2", map[string]string{juliet: "oc", nurse: "oc"})
+	affiliate("/a/open", romeo, "none")
+	affiliate("/a/closed", juliet, "none")
+	step("3", map[string]string{romeo: "o", juliet: "o", nurse: "oc"})
 	p.stop()
-	p.expect(h.Take(linked), map[string][]string{"romeo@example.org": {"o1", "o3"}, "juliet@example.org": {"o1", "c1", "o2", "c2", "o3"}, "nurse@example.org": {"o1", "o2", "c2", "o3", "c3"}})
+	p.expect(h.Take(linked), nil)
 	if st := p.srv[linked].Stats(); st.Dropped[pubsub.DropFlow] != 0 {
 		t.Errorf("%+v", st)
 	}
@@ -575,5 +584,109 @@ func TestLinkGap(t *testing.T) {
 	for _, j := range []string{"romeo", "juliet"} {
 		h.Wait(linked, "to='"+j+"@example.org'", "<gap xmlns='"+wire.NS+"'")
 		h.Wait(linked, "to='"+j+"@example.org'", "<json")
+	}
+}
+
+// still is a peer of a link that is down: what is asked of it waits.
+type still struct {
+	jid   jid.JID
+	flow  service.Flow
+	swaps []func(service.Mark) service.Flow
+}
+
+func (s *still) JID() jid.JID                                  { return s.jid }
+func (s *still) Account() string                               { return "" }
+func (s *still) Anonymous() bool                               { return false }
+func (s *still) Send([]byte)                                   {}
+func (s *still) Task(func(context.Context) (then func())) bool { return false }
+func (s *still) Detach()                                       { s.flow = nil }
+func (s *still) Swap(next func(service.Mark) service.Flow)     { s.swaps = append(s.swaps, next) }
+
+// Attach keeps the first one: notices come as others.
+func (s *still) Attach(f service.Flow) service.Handle {
+	if s.flow != nil {
+		return &still{}
+	}
+	s.flow = f
+	return s
+}
+
+// A flow whose reader has other rights by the time that the link is up again stands still until the other one takes its place.
+func TestLinkRightsWhileDown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := run(w, xmpptest.NewHost(t, secret), &places{}, false)
+	peers := map[jid.JID]*still{}
+	srv, err := pubsub.New(pubsub.Options{Model: p.model, Hub: w.Hub, Edge: w.Edge, May: w.Policy.May, Audience: w.Policy.Audience, Domain: linked,
+		Link: &pubsub.Link{AudienceOf: w.Policy.AudienceOf, Host: home, Peer: func(a jid.JID) service.Peer {
+			if peers[a] == nil {
+				peers[a] = &still{jid: a}
+			}
+			return peers[a]
+		}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	ctx := context.Background()
+	p.create("/news", nil)
+	for _, j := range []string{"romeo@example.org", "juliet@example.org"} {
+		if _, err := p.model.Subscribe(ctx, entity(j), "/news", j, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.model.SetAffiliations(ctx, entity("bernardo@"+home), "/news", []model.Affiliated{{JID: "romeo@example.org", Affiliation: model.Member}}); err != nil {
+		t.Fatal(err)
+	}
+	srv.Resume(service.Mark{}, false)
+	p.publish("/news", "1")
+	if err := p.model.Configure(ctx, entity("bernardo@"+home), "/news", model.Values{"access_model": {"whitelist"}}); err != nil {
+		t.Fatal(err)
+	}
+	p.publish("/news", "2")
+	if err := w.Hub.Drain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if juliet := peers[jid.MustParse("juliet@example.org")]; juliet.flow != nil {
+		t.Error("who may not read any more is pushed it")
+	}
+	romeo := peers[jid.MustParse("romeo@example.org")]
+	if romeo.flow == nil || len(romeo.swaps) == 0 {
+		t.Fatalf("%+v", romeo)
+	}
+	_, src, err := romeo.flow.Open(romeo.flow.Mark())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, st := src.Next(); st != edge.Idle || src.Mark() != romeo.flow.Mark() {
+		t.Errorf("%q, %v, at %v", b, st, src.Mark())
+	}
+	for _, next := range romeo.swaps {
+		if f := next(src.Mark()); f != nil {
+			src.Close()
+			if _, src, err = f.Open(f.Mark()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	defer src.Close()
+	var got []byte
+	for range 10 {
+		b, st := src.Next()
+		if st == edge.Behind {
+			src.Fetch(ctx)
+			continue
+		}
+		if st != edge.Ready {
+			break
+		}
+		got = append(got, b...)
+		src.Advance(len(b))
+	}
+	if strings.Count(string(got), "<item id=") != 2 || !strings.Contains(string(got), "<item id='1'") {
+		t.Errorf("%q", got)
+	}
+	if st := srv.Stats(); st.Flows != 1 || st.Accounts != 1 {
+		t.Errorf("%+v", st)
 	}
 }

@@ -7,6 +7,10 @@
 //   - XEP-0442: the journal is the archive of every node; the position of an event is its archive id (XEP-0359)
 //   - XEP-0050 for pending requests; XEP-0030, XEP-0092, XEP-0199, XEP-0202: what clients ask of a service
 //
+// Behind a component link (XEP-0114) the same is served to the addresses of other servers. Their presence is not known, so what
+// they subscribe to is pushed whether or not they are there, on from what that server has acknowledged, restarts included; to a
+// bare JID until it is gone for good, to a full JID until messages to it come back. pubsub#show-values has no effect there.
+//
 // Beyond XEP-0060 a node's name may be a pattern with globs, such as /recentchange/*.org, where a client subscribes or asks
 // for disco's items; the service's feature urn:tidings:0#patterns says so. A bare JID's notifications go to all of its
 // sessions that are available with a priority that is not negative, from the moment on at which they became so. A full JID's
