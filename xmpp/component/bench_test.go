@@ -148,7 +148,7 @@ func BenchmarkStanza(b *testing.B) {
 
 // BenchmarkPeers reports what an address costs that has a flow, and how long it takes until all are open.
 func BenchmarkPeers(b *testing.B) {
-	for _, n := range []struct{ addresses, keys int }{{100_000, 1}, {100_000, 10_000}} {
+	for _, n := range []struct{ addresses, keys int }{{100_000, 1}, {100_000, 10_000}, {100_000, 100_000}} {
 		b.Run(fmt.Sprintf("addresses=%d/keys=%d", n.addresses, n.keys), func(b *testing.B) {
 			for range b.N {
 				w := newWorld(b, nil)

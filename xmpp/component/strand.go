@@ -123,6 +123,9 @@ func (s *strand) remove(a *attached) {
 }
 
 func (s *strand) move(from, to int) {
+	if from == to { // what was there has moved already
+		return
+	}
 	s.members[to] = s.members[from]
 	s.members[to].a.index = to
 }
