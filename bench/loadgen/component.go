@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/xml"
 	"fmt"
+	"strconv"
 	"sync"
 )
 
@@ -32,15 +33,17 @@ func (a *addresses) get(topic int) []string {
 }
 
 // A component (XEP-0114) sends each event to all sessions of its topic by their addresses: what a server delivers when
-// nothing is asked of it but to route.
+// nothing is asked of it but to route. With a node the events come as notifications of it, in as few elements as they can
+// have (XEP-0060 section 7.1.2), and else in the body of a message.
 type component struct {
 	*voice
 	domain string
+	node   string
 	to     *addresses
 }
 
 func newComponent(o *options) (publisher, error) {
-	p := &component{domain: o.pubJID, to: o.addresses}
+	p := &component{domain: o.pubJID, node: o.node, to: o.addresses}
 	var err error
 	p.voice, err = dialVoice(o, func(c *conversation) (*session, error) { return handshake(c, o.pubJID, o.pubPassword) })
 	return p, err
@@ -75,12 +78,17 @@ func handshake(c *conversation, domain, secret string) (*session, error) {
 	return s, err
 }
 
-func (p *component) publish(topic, _ int, text []byte) error {
+func (p *component) publish(topic, seq int, text []byte) error {
+	before, behind := "<body>", "</body>"
+	if p.node != "" {
+		before = "<event xmlns='http://jabber.org/protocol/pubsub#event'><items node='" + expand(p.node, topic) + "'><item id='" + strconv.Itoa(seq) + "'>" + itemBegin
+		behind = itemEnd + "</item></items></event>"
+	}
 	b := p.buf[:0]
 	for _, jid := range p.to.get(topic) {
 		b = append(append(append(b, "<message from='"...), p.domain...), "' to='"...)
-		b = append(append(b, jid...), "' type='headline'><body>"...)
-		b = append(append(b, text...), "</body></message>"...)
+		b = append(append(append(b, jid...), "' type='headline'>"...), before...)
+		b = append(append(append(b, text...), behind...), "</message>"...)
 	}
 	p.buf = b
 	return p.say()

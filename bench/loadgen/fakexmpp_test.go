@@ -106,6 +106,12 @@ func (s *fakeSession) say(format string, args ...any) {
 	fmt.Fprintf(s.conn, format, args...)
 }
 
+// is reports whether the JID, full or bare, is the session's.
+func (s *fakeSession) is(jid string) bool {
+	bare, _, _ := strings.Cut(s.jid, "/")
+	return jid == s.jid || jid == bare
+}
+
 // An uttered is one element that a client sends.
 type uttered struct {
 	XMLName   xml.Name
@@ -157,8 +163,8 @@ func (s *fakeSession) component(in *xml.Decoder) {
 		default:
 			s.mu.Lock()
 			for _, other := range s.in["online"] {
-				if other.jid == u.To {
-					other.say("<message from='%s' to='%s'><body>%s</body></message>", "c.localhost", u.To, u.Body)
+				if other.is(u.To) {
+					other.say("<message from='%s' to='%s'>%s</message>", "c.localhost", u.To, u.Inner)
 				}
 			}
 			s.mu.Unlock()
@@ -295,7 +301,7 @@ func (s *fakeSession) stanza(u *uttered) {
 		}
 	case strings.Contains(u.Inner, "<bind"):
 		s.next++
-		s.jid = fmt.Sprintf("u@localhost/%d", s.next)
+		s.jid = fmt.Sprintf("u%d@localhost/r", s.next)
 		s.say("<iq type='result' id='%s'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>%s</jid></bind></iq>", u.ID, s.jid)
 	case strings.Contains(u.Inner, "<create"):
 		if s.in["created"] != nil {
@@ -304,7 +310,7 @@ func (s *fakeSession) stanza(u *uttered) {
 		}
 		s.in["created"] = []*fakeSession{}
 		s.say("<iq type='result' id='%s'/>", u.ID)
-	case u.Node.Name != "" && u.Node.JID == s.jid:
+	case u.Node.Name != "" && s.is(u.Node.JID) && !(u.Node.Name == "bare" && u.Node.JID == s.jid):
 		s.in[u.Node.Name] = append(s.in[u.Node.Name], s)
 		s.say("<iq type='result' id='%s'/>", u.ID)
 	case u.Publish.Name != "":

@@ -46,6 +46,7 @@ type options struct {
 	jid         string
 	password    string
 	tls         bool
+	bare        bool
 	pub         string
 	pubTo       string
 	pubHeaders  list
@@ -105,10 +106,11 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.addr, "addr", "127.0.0.1:8080", "IPv4 address and port for subscribers")
 	f.StringVar(&o.path, "path", "/", "sse, ws: path and query of the subscription")
 	f.StringVar(&o.topic, "topic", "", "sio09: host or pattern to subscribe to; sio4: topic or pattern; irc: channel; xmpp: room, or service of -node; none with -pub component")
-	f.StringVar(&o.node, "node", "", "xmpp: PubSub node to subscribe to, in place of joining a room")
+	f.StringVar(&o.node, "node", "", "xmpp: PubSub node to subscribe to, in place of joining a room; component: to notify of, in place of sending messages with a body")
 	f.StringVar(&o.jid, "jid", "localhost", "xmpp: account of all subscribers, or a domain for SASL ANONYMOUS")
 	f.StringVar(&o.password, "password", "", "xmpp: of -jid")
 	f.BoolVar(&o.tls, "tls", false, "xmpp: subscribe over STARTTLS")
+	f.BoolVar(&o.bare, "bare", false, "xmpp: what is sent to a session by its address goes to its bare JID, which needs sessions with an account each, or anonymous ones")
 	f.StringVar(&o.otherPath, "otherpath", "", "sse, ws: -path for bystanders")
 	f.Var(&o.headers, "header", "header line of the subscription over HTTP; may be repeated")
 	f.StringVar(&o.await, "await", "", "sse, ws: what the stream begins with once it is subscribed")

@@ -132,6 +132,12 @@ func (p place) take(s *session, topic int) error {
 	return err
 }
 
+// An item's payload is one element around the text.
+const (
+	itemBegin = "<text xmlns='urn:example:bench'>"
+	itemEnd   = "</text>"
+)
+
 func (s *speaker) publish(topic, seq int, text []byte) error {
 	b := s.buf[:0]
 	if s.node == "" {
@@ -140,8 +146,8 @@ func (s *speaker) publish(topic, seq int, text []byte) error {
 	} else {
 		b = append(b, "<iq type='set' id='p"+strconv.Itoa(seq)+"' to='"+expand(s.address, topic)+
 			"'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='"+expand(s.node, topic)+
-			"'><item><text xmlns='urn:example:bench'>"...)
-		b = append(append(b, text...), "</text></item></publish></pubsub></iq>"...)
+			"'><item>"+itemBegin...)
+		b = append(append(b, text...), itemEnd+"</item></publish></pubsub></iq>"...)
 	}
 	s.buf = b
 	return s.say()

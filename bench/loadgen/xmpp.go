@@ -39,6 +39,15 @@ type session struct {
 	jid string       // full
 }
 
+// address is where what the session subscribes to is sent.
+func (s *session) address(bare bool) string {
+	if bare {
+		jid, _, _ := strings.Cut(s.jid, "/")
+		return jid
+	}
+	return s.jid
+}
+
 // stanza is what is looked at in whatever a server sends.
 type stanza struct {
 	XMLName    xml.Name
@@ -214,13 +223,16 @@ func (s *session) authenticate(l login, offered []string) error {
 
 // A place is where XMPP delivers one message to many: a room (XEP-0045), or with a node one of a PubSub service
 // (XEP-0060). {n} is the number of the topic.
-type place struct{ address, node string }
+type place struct {
+	address, node string
+	bare          bool // subscriptions are those of bare JIDs
+}
 
 func newPlace(o *options) (place, error) {
 	if o.topic == "" {
-		return place{}, errNoTopic
+		return place{bare: o.bare}, errNoTopic
 	}
-	return place{o.topic, o.node}, nil
+	return place{o.topic, o.node, o.bare}, nil
 }
 
 // enter joins the room, and returns at its subject, which is the last of what a join brings (XEP-0045 section 7.1); or
@@ -229,7 +241,7 @@ func (p place) enter(s *session, nick string, topic int) error {
 	address, node := expand(p.address, topic), expand(p.node, topic)
 	if node != "" {
 		_, err := s.request("subscribe", "<iq type='set' id='subscribe' to='"+address+"'><pubsub xmlns='http://jabber.org/protocol/pubsub'>"+
-			"<subscribe node='"+node+"' jid='"+s.jid+"'/></pubsub></iq>")
+			"<subscribe node='"+node+"' jid='"+s.address(p.bare)+"'/></pubsub></iq>")
 		return err
 	}
 	err := s.c.send("<presence to='" + address + "/" + nick + "'><x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/></x></presence>")
@@ -276,7 +288,7 @@ func (p *xmpp) subscribe(c *conversation, topic int) error {
 		return err
 	}
 	if p.address == "" {
-		p.known.add(topic, s.jid)
+		p.known.add(topic, s.address(p.bare))
 		_, err := s.next("presence") // its own, so the server has taken it
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -29,9 +30,12 @@ func TestXMPP(t *testing.T) {
 		{"rooms", allMechanisms, "-topic r{n}@conference -topics 3 -window 8"},
 		{"room over TLS", allMechanisms, "-topic r@conference -window 8 -tls -size 3000"},
 		{"node", allMechanisms, "-topic pubsub -node n{n} -topics 2 -window 8"},
+		{"node of bare JIDs", allMechanisms, "-topic pubsub -node bare -bare"},
 		{"node over TLS", allMechanisms, "-topic pubsub -node n -window 1 -tls"},
 		{"accounts", allMechanisms, "-topic r@conference -jid ann@localhost -password secret"},
 		{"component", allMechanisms, "-pub component -pubjid c.localhost -topics 3 -window 8"},
+		{"component to bare JIDs", allMechanisms, "-pub component -pubjid c.localhost -bare"},
+		{"component of a node", allMechanisms, "-pub component -pubjid c.localhost -node n{n} -topics 3"},
 		{"accounts with PLAIN", plainOnly, "-topic r@conference -jid ann@localhost -password secret"},
 	}
 	for _, tt := range tests {
@@ -42,6 +46,9 @@ func TestXMPP(t *testing.T) {
 				r, err := deliver(o)
 				if err != nil || !r.Complete() || r.Expected != int64(50*12/o.topics) || r.WireBytes < o.size+60 {
 					t.Fatalf("%+v, %v", r, err)
+				}
+				if all := o.addresses.get(0); o.bare && slices.ContainsFunc(all, func(jid string) bool { return strings.Contains(jid, "/") }) {
+					t.Fatalf("addresses %v, want bare ones", all)
 				}
 			}
 		})

@@ -4,22 +4,210 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"time"
+
+	"tidings/bench/internal/measure"
+	"tidings/interop/xmpppeer"
 )
 
-// component: what servers of others deliver of a component's messages to their sessions, 32 events in flight.
+// minOfNotices is the part of the deliveries a second of a component which only sends, that a node behind the same server has to
+// reach. Plain messages are no measure of a node: a notification has more elements, whoever sends it.
+const minOfNotices = 0.9
+
+// The components of the peers, and their secret: the one that loadgen is, and the one that this project's server is.
+const (
+	plainDomain     = "bench.localhost"
+	nodesDomain     = "nodes.localhost"
+	componentSecret = "of this benchmark only"
+)
+
+// A part is what a component has a server of others deliver.
+type part struct {
+	what string
+	run  func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error)
+}
+
+// The parts: of loadgen as a component, which has nothing else to do than to send, and of this project's server, of which
+// the sessions have subscribed to a node.
+var (
+	plainPart = part{"plain messages", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
+		return b.load(ctx, t, slices.Concat(t.xmpp, t.component, more)...)
+	}}
+	noticePart = part{"notifications", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
+		return b.load(ctx, t, slices.Concat(t.xmpp, t.component, []string{"-node", "/bench/{n}"}, more)...)
+	}}
+	nodePart = part{"a node of tidings", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
+		return b.behind(ctx, t, more)
+	}}
+)
+
+// component: what servers of others deliver of a component's messages to the bare JIDs of their sessions, 32 events in flight.
 func component(ctx context.Context, b *bench) error {
 	n := b.small / 2
-	kept := b.best(ctx, []string{"prosody", "ejabberd"}, faster, func(t *target) ([]string, error) {
-		return append(append(append([]string(nil), t.xmpp...), t.component...),
-			"-conns", strconv.Itoa(n), "-events", b.events(t, n, 32), "-window", "32"), nil
-	})
-	for _, s := range b.chosen("prosody", "ejabberd") {
-		if r, ok := kept[s.name]; ok {
-			b.add(row{what: fmt.Sprintf("plain messages to %d sessions", n), server: s.name, figure: count(r.PerSecond) + " deliveries/s",
-				more: fmt.Sprintf("%d bytes on the wire, %.2f µs a delivery, p50 %.1f ms", r.WireBytes, r.CPUDelivery, r.P50)})
+	parts := []part{plainPart, noticePart}
+	if len(b.chosen("tidings")) > 0 {
+		parts = append(parts, nodePart)
+	}
+	kept := map[string]measure.Result{}
+	peers := b.chosen("prosody", "ejabberd")
+	for range b.repeat { // in turn, as best does
+		for _, s := range peers {
+			for _, p := range parts {
+				if ctx.Err() != nil {
+					return nil
+				}
+				err := b.with(ctx, s, func(t *target) error {
+					r, err := p.run(ctx, b, t, []string{"-bare", "-conns", strconv.Itoa(n), "-events", b.events(t, n, 32), "-window", "32"})
+					if old, ok := kept[s.name+p.what]; err == nil && (!ok || faster(r, old)) {
+						kept[s.name+p.what] = r
+					}
+					return err
+				})
+				if err != nil {
+					b.fail(err)
+				}
+			}
+		}
+	}
+	for _, s := range peers {
+		plain, notices := kept[s.name+plainPart.what], kept[s.name+noticePart.what]
+		for _, p := range parts {
+			if r, ok := kept[s.name+p.what]; ok {
+				row := deliveredBy(s.name, p.what, n, r, plain)
+				if p.what == nodePart.what && notices.PerSecond > 0 {
+					row.beside(r, notices, !b.quick)
+				}
+				b.add(row)
+			}
 		}
 	}
 	return nil
+}
+
+func deliveredBy(server, what string, n int, r, plain measure.Result) row {
+	row := row{what: fmt.Sprintf("%s to %d sessions", what, n), server: server, figure: count(r.PerSecond) + " deliveries/s",
+		more: fmt.Sprintf("%d bytes on the wire, %.2f µs a delivery, p50 %.1f ms", r.WireBytes, r.CPUDelivery, r.P50)}
+	if plain.PerSecond > 0 {
+		row.ratio = fmt.Sprintf("%.2f × plain", r.PerSecond/plain.PerSecond)
+	}
+	return row
+}
+
+// beside compares a node with a component that only sends.
+func (row *row) beside(r, notices measure.Result, judge bool) {
+	ratio := r.PerSecond / notices.PerSecond
+	if row.ratio != "" {
+		row.more += "; " + row.ratio
+	}
+	row.ratio = fmt.Sprintf("%.2f × notifications", ratio)
+	if judge {
+		row.target, row.met = fmt.Sprintf("≥ %.1f × notifications", minOfNotices), ratio >= minOfNotices
+	}
+}
+
+// behind has this project's server deliver through a peer. What both servers cost is counted together.
+func (b *bench) behind(ctx context.Context, peer *target, more []string) (r measure.Result, err error) {
+	t, err := b.startBehind(ctx, peer)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, t.stop()) }()
+	flags := slices.Concat(peer.xmpp, []string{"-topic", nodesDomain, "-node", "/bench/{n}"}, t.publishItems())
+	if _, err = b.load(ctx, t, append(flags, "-conns", "0", "-events", "1")...); err != nil { // so that there is the node
+		return r, err
+	}
+	return b.load(ctx, t, slices.Concat(flags, more, []string{"-pid", fmt.Sprintf("%d,%d", peer.pid(), t.pid())})...)
+}
+
+// behindConfig has this project's server be a component of another, and serve XMPP in no other way.
+const behindConfig = `[xmpp]
+addr = "off"
+websocket = false
+
+[[component]]
+addr = %q
+domain = %q
+serves = "pubsub"
+secret = %q
+`
+
+// asComponent returns the flags of a server that is a component of a peer. Its configuration is written into dir.
+func asComponent(peer *target, dir string) ([]string, error) {
+	file := filepath.Join(dir, "component.toml")
+	return []string{"--config", file}, os.WriteFile(file, fmt.Appendf(nil, behindConfig, peer.peer.Component, nodesDomain, componentSecret), 0o600)
+}
+
+// startBehind starts this project's server as a component of a peer, and waits until the peer has taken it.
+func (b *bench) startBehind(ctx context.Context, peer *target) (*target, error) {
+	dir, err := b.folder("tidings")
+	if err != nil {
+		return nil, err
+	}
+	flags, err := asComponent(peer, dir)
+	if err != nil {
+		return nil, err
+	}
+	t, err := serveTidings(ctx, b.program["tidings"], filepath.Join(dir, "data"), "fsync", flags...)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.pushes(ctx, 0, 0); err != nil {
+		return nil, errors.Join(err, t.stop())
+	}
+	return t, nil
+}
+
+// pushes waits until the server is connected to the one that it is a component of, and pushes so many nodes to so many
+// subscribers.
+func (t *target) pushes(ctx context.Context, nodes, subscriptions int) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		var status struct {
+			XMPP struct {
+				Components []struct {
+					Connected      bool
+					Flows, Sources int
+				}
+			}
+		}
+		if err := t.status(ctx, &status); err != nil {
+			return err
+		}
+		if c := status.XMPP.Components; len(c) == 1 && c[0].Connected && c[0].Sources == nodes && c[0].Flows == subscriptions {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the component is not where it should be: %+v: %w", status.XMPP.Components, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// status reads what the server says of itself.
+func (t *target) status(ctx context.Context, into any) error {
+	body, err := t.get(ctx, "/status")
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("status: %w", err)
+	}
+	return nil
+}
+
+// componentsOf are the components that a peer knows.
+var componentsOf = map[string]string{plainDomain: componentSecret, nodesDomain: componentSecret}
+
+// plainFlags are those of loadgen as a component of a peer.
+func plainFlags(s *xmpppeer.Server) []string {
+	return []string{"-pub", "component", "-pubto", s.Component, "-pubjid", plainDomain, "-pubpassword", componentSecret}
 }

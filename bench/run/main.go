@@ -64,6 +64,7 @@ var scenarios = []struct {
 	{"filters", "subscribers with filter expressions", filters},
 	{"rooms", "a room over XMPP", inRooms.measure},
 	{"pubsub", "a PubSub node over XMPP", onNodes.measure},
+	{"nodes", "a server with many PubSub nodes", nodes},
 	{"component", "messages of a component through servers of others", component},
 }
 

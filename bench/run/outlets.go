@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -118,15 +117,9 @@ func (t *target) dispatches(ctx context.Context, events int64) error {
 
 // dispatched returns how many events the server has given to its readers.
 func (t *target) dispatched(ctx context.Context) (int64, error) {
-	body, err := t.get(ctx, "/status")
-	if err != nil {
-		return 0, err
-	}
 	var status struct{ Hub struct{ Dispatched int64 } }
-	if err := json.Unmarshal(body, &status); err != nil {
-		return 0, fmt.Errorf("status: %w", err)
-	}
-	return status.Hub.Dispatched, nil
+	err := t.status(ctx, &status)
+	return status.Hub.Dispatched, err
 }
 
 // errUnserved says that the server has no such outlet.

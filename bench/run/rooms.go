@@ -38,11 +38,22 @@ const peersShare = 6
 type assembly struct {
 	one   string                   // of them
 	place func(t *target) []string // flags of loadgen that say where sessions meet
+	ways  []way                    // in which this project's server is published to
+}
+
+// A way is how events get to a server.
+type way struct {
+	name    string // "" for the server's first
+	publish func(t *target, ctx context.Context) ([]string, error)
 }
 
 var (
-	inRooms = assembly{"room", func(t *target) []string { return t.room }}
-	onNodes = assembly{"node", func(t *target) []string { return t.node }}
+	asTexts  = way{"", func(t *target, _ context.Context) ([]string, error) { return t.publish, nil }}
+	asItems  = way{"", func(t *target, _ context.Context) ([]string, error) { return t.publishItems(), nil }}
+	overXMPP = way{", published over XMPP", (*target).speak}
+
+	inRooms = assembly{"room", func(t *target) []string { return t.room }, []way{asTexts}}
+	onNodes = assembly{"node", func(t *target) []string { return t.node }, []way{asItems, overXMPP}}
 )
 
 // xmppServers are the servers that deliver over XMPP, in the order in which one is asked for the bytes of a delivery.
@@ -63,10 +74,16 @@ func (a *assembly) measure(ctx context.Context, b *bench) error {
 	}
 	few, many := b.small/2, b.large*2/3 // 1,000 and 10,000
 	for _, n := range b.upTo(few, many) {
-		a.oneInFlight(ctx, b, n, wire)
+		limit := 0.0
+		for _, w := range a.ways {
+			limit = a.oneInFlight(ctx, b, n, wire, w, limit)
+		}
 	}
 	for _, n := range b.upTo(few, many) {
-		a.window(ctx, b, n)
+		floor := 0.0
+		for _, w := range a.ways {
+			floor = a.window(ctx, b, n, w, floor)
+		}
 	}
 	a.idle(ctx, b, few, many, false)
 	a.idle(ctx, b, few, many, true)
@@ -82,9 +99,13 @@ func (b *bench) upTo(few, many int) []int {
 }
 
 // use makes the server ready for subscribers on so many topics, by an event on each, and returns the flags of loadgen.
-func (a *assembly) use(ctx context.Context, b *bench, t *target, topics int) ([]string, error) {
-	flags := slices.Concat(t.xmpp, a.place(t), t.publish, []string{"-topics", strconv.Itoa(topics)})
-	_, err := b.load(ctx, t, append(flags, "-conns", "0", "-events", strconv.Itoa(topics))...)
+func (a *assembly) use(ctx context.Context, b *bench, t *target, topics int, w way) ([]string, error) {
+	publish, err := w.publish(t, ctx)
+	if err != nil {
+		return nil, err
+	}
+	flags := slices.Concat(t.xmpp, a.place(t), publish, []string{"-topics", strconv.Itoa(topics)})
+	_, err = b.load(ctx, t, append(flags, "-conns", "0", "-events", strconv.Itoa(topics))...)
 	return flags, err
 }
 
@@ -95,7 +116,7 @@ func (a *assembly) wireSize(ctx context.Context, b *bench) (wire int, err error)
 				if len(t.xmpp) == 0 {
 					return errUnserved
 				}
-				flags, err := a.use(ctx, b, t, 1)
+				flags, err := a.use(ctx, b, t, 1, a.ways[0])
 				if err != nil {
 					return err
 				}
@@ -129,23 +150,29 @@ func (b *bench) events(t *target, sessions, window int) string {
 	return strconv.Itoa(max(5, 2*window, volume/sessions))
 }
 
-func (a *assembly) oneInFlight(ctx context.Context, b *bench, n, wire int) {
+// oneInFlight returns the cost of rawfan, which is measured with the first way.
+func (a *assembly) oneInFlight(ctx context.Context, b *bench, n, wire int, w way, limit float64) float64 {
 	names := able(n, "rawfan", "tidings", "prosody", "ejabberd")
+	if w.name != "" {
+		names = []string{"tidings"}
+	}
 	kept := b.best(ctx, names, cheaper, func(t *target) ([]string, error) {
 		more := []string{"-conns", strconv.Itoa(n), "-events", b.events(t, n, 1), "-window", "1"}
 		if t.name == "rawfan" {
 			return t.flags(append(more, "-size", strconv.Itoa(wire-len("\n")))...), nil
 		}
-		flags, err := a.use(ctx, b, t, 1)
+		flags, err := a.use(ctx, b, t, 1, w)
 		return append(flags, more...), err
 	})
-	limit := kept["rawfan"].CPUDelivery
+	if r, ok := kept["rawfan"]; ok {
+		limit = r.CPUDelivery
+	}
 	for _, s := range b.chosen(names...) {
 		r, ok := kept[s.name]
 		if !ok {
 			continue
 		}
-		row := row{what: fmt.Sprintf("%d sessions, one in flight", n), server: s.name, figure: fmt.Sprintf("%.2f µs", r.CPUDelivery),
+		row := row{what: fmt.Sprintf("%d sessions, one in flight%s", n, w.name), server: s.name, figure: fmt.Sprintf("%.2f µs", r.CPUDelivery),
 			more: fmt.Sprintf("%d bytes on the wire, %s deliveries/s, p50 %.1f ms", r.WireBytes, count(r.PerSecond), r.P50)}
 		if limit > 0 {
 			ratio := r.CPUDelivery / limit
@@ -156,21 +183,31 @@ func (a *assembly) oneInFlight(ctx context.Context, b *bench, n, wire int) {
 		}
 		b.add(row)
 	}
+	return limit
 }
 
-func (a *assembly) window(ctx context.Context, b *bench, n int) {
+// window returns ejabberd's deliveries a second, which are measured with the first way.
+func (a *assembly) window(ctx context.Context, b *bench, n int, w way, floor float64) float64 {
 	names := able(n, "tidings", "prosody", "ejabberd")
+	if w.name != "" {
+		names = []string{"tidings"}
+	}
 	kept := b.best(ctx, names, faster, func(t *target) ([]string, error) {
-		flags, err := a.use(ctx, b, t, 1)
+		flags, err := a.use(ctx, b, t, 1, w)
+		if t.name == "tidings" { // which acknowledges each when it is on the disk, and the next of a connection after it
+			flags = append(flags, "-pubconns", "32")
+		}
 		return append(flags, "-conns", strconv.Itoa(n), "-events", b.events(t, n, 32), "-window", "32"), err
 	})
-	floor := kept["ejabberd"].PerSecond
+	if r, ok := kept["ejabberd"]; ok {
+		floor = r.PerSecond
+	}
 	for _, s := range b.chosen(names...) {
 		r, ok := kept[s.name]
 		if !ok {
 			continue
 		}
-		row := row{what: fmt.Sprintf("%d sessions, 32 in flight", n), server: s.name, figure: count(r.PerSecond) + " deliveries/s",
+		row := row{what: fmt.Sprintf("%d sessions, 32 in flight%s", n, w.name), server: s.name, figure: count(r.PerSecond) + " deliveries/s",
 			more: fmt.Sprintf("%d bytes on the wire, %.2f µs a delivery, p50 %.1f ms", r.WireBytes, r.CPUDelivery, r.P50)}
 		if floor > 0 {
 			ratio := r.PerSecond / floor
@@ -181,6 +218,7 @@ func (a *assembly) window(ctx context.Context, b *bench, n int) {
 		}
 		b.add(row)
 	}
+	return floor
 }
 
 // idle measures the memory of a session that has nothing to do, and how long it took to get them all in.
@@ -189,7 +227,7 @@ func (a *assembly) idle(ctx context.Context, b *bench, few, many int, tls bool) 
 	names := []string{"tidings", "prosody", "ejabberd"}
 	for _, s := range b.chosen(names...) {
 		err := b.with(ctx, s, func(t *target) error {
-			flags, err := a.use(ctx, b, t, spread(s.name))
+			flags, err := a.use(ctx, b, t, spread(s.name), a.ways[0])
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/url"
 	"os"
@@ -14,7 +15,10 @@ import (
 	"time"
 
 	"tidings/bench/internal/measure"
+	"tidings/config"
 	"tidings/interop/xmpppeer"
+	"tidings/journal"
+	"tidings/pubsub"
 )
 
 func TestOptions(t *testing.T) {
@@ -231,6 +235,82 @@ func TestEntered(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		})
+	}
+}
+
+func TestComponentRows(t *testing.T) {
+	plain, notices := measure.Result{PerSecond: 20_000}, measure.Result{PerSecond: 15_000}
+	tests := []struct {
+		name       string
+		r, plain   measure.Result
+		judge      bool
+		ratio      string
+		target, ok bool
+	}{
+		{"as fast", measure.Result{PerSecond: 14_000}, plain, true, "0.93 × notifications", true, true},
+		{"slower", measure.Result{PerSecond: 13_000}, plain, true, "0.87 × notifications", true, false},
+		{"quick", measure.Result{PerSecond: 13_000}, plain, false, "0.87 × notifications", false, false},
+		{"without plain messages", measure.Result{PerSecond: 15_000}, measure.Result{}, true, "1.00 × notifications", true, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := deliveredBy("ejabberd", "a node", 1000, tt.r, tt.plain)
+			got.beside(tt.r, notices, tt.judge)
+			if got.ratio != tt.ratio || (got.target != "") != tt.target || got.met != tt.ok || strings.Contains(got.more, "× plain") != (tt.plain.PerSecond > 0) {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+// What this project's server is told as a component has to be what it understands.
+func TestBehindConfig(t *testing.T) {
+	dir := t.TempDir()
+	flags, err := asComponent(&target{peer: &xmpppeer.Server{Component: "127.0.0.1:5347"}}, dir)
+	if err != nil || len(flags) != 2 {
+		t.Fatalf("%v, %v", flags, err)
+	}
+	text, err := os.ReadFile(flags[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse(flags[1], text, nil)
+	if err == nil {
+		err = c.Validate()
+	}
+	if err != nil || c.EmbeddedXMPP() || len(c.Component) != 1 || c.Component[0].Host != xmpppeer.Domain {
+		t.Errorf("%+v, %v", c.Component, err)
+	}
+}
+
+// The subscriptions of a folder that was filled are there when it is opened again, and are those of the component.
+func TestFillNodes(t *testing.T) {
+	dir := t.TempDir()
+	if err := fillNodes(t.Context(), dir, 20, nodesDomain); err != nil {
+		t.Fatal(err)
+	}
+	var there *pubsub.Error
+	if err := fillNodes(t.Context(), dir, 20, nodesDomain); !errors.As(err, &there) {
+		t.Errorf("filling the folder again: error %v, want one that says that the nodes are there", err)
+	}
+	j, err := journal.OpenJetStream(t.Context(), journal.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	bucket, err := j.Bucket(t.Context(), "nodes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes, subscriptions := 0, 0
+	err = bucket.Watch(t.Context(), func(key string, value []byte) {
+		if strings.HasPrefix(key, "n:/bench/") {
+			nodes++
+		}
+		subscriptions += strings.Count(string(value), "\t"+nodesDomain)
+	})
+	if err != nil || nodes != 20 || subscriptions != 20*perNode {
+		t.Errorf("%d nodes, %d subscriptions, %v", nodes, subscriptions, err)
 	}
 }
 

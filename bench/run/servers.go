@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"tidings/client"
 	"tidings/interop/xmpppeer"
 )
 
@@ -55,6 +56,7 @@ type target struct {
 	irc       string   // tidings: address of its IRC server
 	token     string   // tidings: the administrator's
 	data      string   // tidings: its data
+	c2s       string   // tidings: address of its XMPP server, "" if it has none
 }
 
 // stopGrace is what a server has for its shutdown.
@@ -183,11 +185,33 @@ func serveTidings(ctx context.Context, program, data, durability string, more ..
 		"-otherpath", "/topics/bench/other/{n}?format=sse"}
 	t.publish = []string{"-pub", "http", "-pubto", t.url + "/topics/bench/{n}", "-pubheader", "Authorization: Bearer " + t.token}
 	if xmppAddr, err := attribute(line, "xmpp"); err == nil && xmppAddr != "off" { // another build may not have it
+		t.c2s = xmppAddr
 		t.xmpp = []string{"-proto", "xmpp", "-addr", xmppAddr, "-jid", xmpppeer.Domain}
 		t.room = []string{"-topic", "bench{n}@" + xmpppeer.Rooms}
 		t.node = []string{"-topic", xmpppeer.PubSub, "-node", "/bench/{n}"}
 	}
 	return t, nil
+}
+
+// publishItems returns flags to publish items with a payload as loadgen gives it to the nodes of others: one element around the text.
+func (t *target) publishItems() []string {
+	if t.peer != nil {
+		return t.publish
+	}
+	return append(append([]string(nil), t.publish...), "-pubtype", "application/xml", "-body", "<text xmlns='urn:example:bench'>{text}</text>")
+}
+
+// speak makes the account that owns nodes, and returns the flags to publish from it.
+func (t *target) speak(ctx context.Context) ([]string, error) {
+	const password = "of this benchmark only"
+	c, err := client.New(t.url, client.WithToken(t.token))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.AddUser(ctx, xmpppeer.Owner, password); err != nil {
+		return nil, err
+	}
+	return []string{"-pub", "xmpp", "-pubto", t.c2s, "-pubjid", xmpppeer.Owner + "@" + xmpppeer.Domain, "-pubpassword", password}, nil
 }
 
 // freePort returns a port of 127.0.0.1 that nobody listens on. Another program could take it before the server does; the

@@ -53,9 +53,9 @@ func startXMPPPeer(ctx context.Context, b *bench, name, config string) (*target,
 	if err != nil {
 		return nil, err
 	}
-	const password, component = "of this benchmark only", "bench.localhost"
+	const password = "of this benchmark only"
 	s, err := xmpppeer.Starters[name](ctx, xmpppeer.Options{Dir: dir, Config: config, Accounts: map[string]string{xmpppeer.Owner: password},
-		Components: map[string]string{component: password}})
+		Components: componentsOf})
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
@@ -63,6 +63,6 @@ func startXMPPPeer(ctx context.Context, b *bench, name, config string) (*target,
 		xmpp:      []string{"-proto", "xmpp", "-addr", s.C2S, "-jid", xmpppeer.Anonymous},
 		room:      []string{"-topic", "bench{n}@" + xmpppeer.Rooms},
 		node:      []string{"-topic", xmpppeer.PubSub, "-node", "bench/{n}"},
-		component: []string{"-pub", "component", "-pubto", s.Component, "-pubjid", component, "-pubpassword", password},
+		component: plainFlags(s),
 		publish:   []string{"-pub", "xmpp", "-pubto", s.C2S, "-pubjid", xmpppeer.Owner + "@" + xmpppeer.Domain, "-pubpassword", password}}, nil
 }
