@@ -113,7 +113,8 @@ func (s *server) linked(ctx context.Context, want int) {
 // linkStatus is what /status says of a link.
 type linkStatus struct {
 	Connected bool
-	Waiting   bool `json:"waiting_for_lease"`
+	Waiting   bool   `json:"waiting_for_lease"`
+	Error     string `json:"last_error"`
 }
 
 func up(links []linkStatus) (n int) {
@@ -299,6 +300,35 @@ func TestXMPPComponentOneLink(t *testing.T) {
 	publish("/garden/bed", 2)
 	r.untilSeen(ctx, 2)
 	r.ended(ctx)
+}
+
+// TestXMPPComponentRefused: what is wrong with the configuration of either side is in /status, in the server's words.
+func TestXMPPComponentRefused(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string][]string{
+		"prosody":  {"not-authorized", "host-unknown", "host-unknown"},
+		"ejabberd": {"not-authorized", "not-authorized", "conflict"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			s := peer(t, name, xmpppeer.Options{Domain: hostDomain, Components: map[string]string{nodesDomain: "hush"}})
+			var config strings.Builder
+			for _, c := range [][2]string{{nodesDomain, "wrong"}, {"unknown." + hostDomain, "hush"}, {"anon." + hostDomain, "hush"}} {
+				fmt.Fprintf(&config, "[[component]]\naddr = %q\ndomain = %q\nserves = \"pubsub\"\nsecret = %q\n", s.Component, c[0], c[1])
+			}
+			tidings := newServer(t, config.String())
+			tidings.untilLinks(ctx, "are refused", func(l []linkStatus) bool {
+				for i, condition := range want {
+					if l[i].Connected || !strings.Contains(l[i].Error, condition) {
+						return false
+					}
+				}
+				return true
+			})
+		})
+	}
 }
 
 // asker is slixmpp, which asks what it is told to.

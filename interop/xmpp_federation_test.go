@@ -17,7 +17,7 @@ func TestXMPPServersElsewhere(t *testing.T) {
 	t.Parallel()
 	need(t, "slixmpp", debianPython("slixmpp")())
 	for _, names := range [][2]string{{"prosody", "prosody"}, {"ejabberd", "prosody"}, {"prosody", "ejabberd"}} {
-		t.Run(names[0]+" to "+names[1], func(t *testing.T) {
+		t.Run(names[1]+" to "+names[0], func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
@@ -46,37 +46,64 @@ func TestXMPPServersElsewhere(t *testing.T) {
 	}
 }
 
+// federated starts a server with Tidings as its components, and another one with an account, anna@east.example, that reaches it.
+func federated(ctx context.Context, t *testing.T, with, from string) (h, east *componentHost) {
+	t.Helper()
+	dns, err := xmpppeer.NewNames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dns.Close() })
+	h = behind(ctx, t, with, xmpppeer.Options{Names: dns})
+	s := peer(t, from, xmpppeer.Options{Domain: eastDomain, Names: dns, Accounts: map[string]string{"anna": xmppPassword}})
+	return h, &componentHost{Server: s, xmppHost: xmppHost{s.C2S, s.WebSocket}}
+}
+
+const eastDomain = "east.example"
+
+// abroad has a client of another server go through the round.
+func abroad(ctx context.Context, t *testing.T, c *xmppClient, h, east *componentHost, node string) {
+	t.Helper()
+	publish := must(t, h.tidings.publishOver(ctx))
+	for n := 1; n <= 5; n++ {
+		publish(node, n)
+	}
+	got := goRound(ctx, t, c, east.xmppHost, "anna@"+eastDomain+"/reader", xmppPassword, nodesDomain+"/"+node, func(n int) { publish(node, n) })
+	if got.publishes || got.creates || got.pages != 3 {
+		t.Errorf("the round of a user of another server went %+v", got)
+	}
+}
+
 // TestXMPPFederation: a user of one Prosody subscribes to a node of Tidings behind another one and gets each item in order, server
 // to server, also when either server, or Tidings, is started again.
 func TestXMPPFederation(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	dns, err := xmpppeer.NewNames()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dns.Close()
-	h := behind(ctx, t, "prosody", xmpppeer.Options{Names: dns})
-	east := peer(t, "prosody", xmpppeer.Options{Domain: "east.example", Names: dns, Accounts: map[string]string{"anna": xmppPassword}})
-	again := &componentHost{Server: east}
-	publish := h.tidings.publishOver(ctx)
-	throughStops(ctx, t, publish, xmppHost{east.C2S, east.WebSocket}, "east.example", hostDomain, []func(){
+	h, east := federated(ctx, t, "prosody", "prosody")
+	throughStops(ctx, t, h.tidings.publishOver(ctx), east.xmppHost, eastDomain, hostDomain, []func(){
 		func() { h.tidings.kill(); h.tidings.start() },
-		func() { again.restart(ctx, t, again.Halt) },
+		func() { east.restart(ctx, t, east.Halt) },
 		func() { h.restart(ctx, t, h.Halt) },
 	})
 	for i, c := range xmppClients {
 		t.Run(c.name, func(t *testing.T) {
 			need(t, c.name, c.missing())
-			node := fmt.Sprintf("/garden/%d", i)
-			for n := 1; n <= 5; n++ {
-				must(t, publish)(node, n)
-			}
-			got := goRound(ctx, t, c, xmppHost{east.C2S, east.WebSocket}, "anna@east.example/reader", xmppPassword, nodesDomain+"/"+node, func(n int) { must(t, publish)(node, n) })
-			if got.publishes || got.creates || got.pages != 3 {
-				t.Errorf("the round of a user of another server went %+v", got)
-			}
+			abroad(ctx, t, c, h, east, fmt.Sprintf("/garden/%d", i))
+		})
+	}
+}
+
+// TestXMPPFederationMixed: the same between a Prosody and an ejabberd, without stops.
+func TestXMPPFederationMixed(t *testing.T) {
+	t.Parallel()
+	for _, names := range [][2]string{{"ejabberd", "prosody"}, {"prosody", "ejabberd"}} {
+		t.Run(names[1]+" to "+names[0], func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			defer cancel()
+			h, east := federated(ctx, t, names[0], names[1])
+			abroad(ctx, t, xmppClients[0], h, east, "/garden/mixed")
 		})
 	}
 }
