@@ -71,7 +71,7 @@ func TestShardRoundTrip(t *testing.T) {
 			o.Type = rapid.SampledFrom([]string{"items", "nodes"}).Draw(t, "type")
 			recs = append(recs, record{jid: []byte(word.Draw(t, "jid")), id: rapid.Uint64().Draw(t, "id"),
 				state: rapid.SampledFrom([]State{Subscribed, Pending}).Draw(t, "state"), since: rapid.Uint64().Draw(t, "since"),
-				expires: rapid.Int64Min(0).Draw(t, "expires"), options: []byte(o.text())})
+				expires: rapid.Int64Min(0).Draw(t, "expires"), options: []byte(o.text()), service: []byte(rapid.SampledFrom([]string{"", "pubsub.example.org"}).Draw(t, "service"))})
 			if back := parseOptions(o.text()); !reflect.DeepEqual(back, o) {
 				t.Fatalf("options %+v come back as %+v", o, back)
 			}
@@ -82,7 +82,7 @@ func TestShardRoundTrip(t *testing.T) {
 		}
 		for i := range recs {
 			if string(back[i].jid) != string(recs[i].jid) || string(back[i].options) != string(recs[i].options) || back[i].id != recs[i].id ||
-				back[i].state != recs[i].state || back[i].since != recs[i].since || back[i].expires != recs[i].expires {
+				back[i].state != recs[i].state || back[i].since != recs[i].since || back[i].expires != recs[i].expires || string(back[i].service) != string(recs[i].service) {
 				t.Fatalf("%+v comes back as %+v", recs[i], back[i])
 			}
 		}
