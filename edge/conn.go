@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,9 +188,9 @@ func (c *Conn) detach(a *Attachment) {
 	if a.index >= 0 {
 		a.group.leave(a)
 	}
-	for i, b := range c.atts {
+	for i, b := range slices.Backward(c.atts) { // the end of a connection detaches the last one first
 		if b == a {
-			c.atts = append(c.atts[:i], c.atts[i+1:]...)
+			c.atts = slices.Delete(c.atts, i, i+1)
 			break
 		}
 	}
