@@ -227,8 +227,9 @@ func (c *Conn) writeLocked(b []byte) error {
 	return nil
 }
 
-// Send sends one complete stanza, which may leave out from. With stream management one that a broken connection did not take
-// is sent again when the session is resumed, whatever Send returned.
+// Send sends one complete stanza, which may leave out from. With stream management one that the connection breaks under is sent
+// again when the session is resumed, whatever Send returned. One that is given to a connection that Err already calls broken
+// is not: it is the caller's to send on the resumed one.
 func (c *Conn) Send(b []byte) error { return c.send(b) }
 
 func (c *Conn) send(b []byte) error {
