@@ -115,8 +115,21 @@ func (c *Conn) fail(err error) error {
 
 // reject ends the stream because of what the server sent, and tells it why (RFC 6120 section 4.9.1.1).
 func (c *Conn) reject(err error) error {
-	_ = c.end(stream.AsError(err).Append(nil, stream.TCP)) // it is over anyhow
+	c.bye(stream.AsError(err).Append(nil, stream.TCP))
 	return c.fail(err)
+}
+
+// bye closes our side of a stream that is over behind what is given. That the server may not hear it any more is not why it
+// is over.
+func (c *Conn) bye(b []byte) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.ended || c.Err() != nil {
+		return
+	}
+	c.ended = true
+	_ = c.nc.SetWriteDeadline(time.Now().Add(closeTimeout)) // as in writeLocked
+	_, _ = c.nc.Write(stream.AppendClose(b, stream.TCP))
 }
 
 // end closes our side of the stream behind what is given, once.
@@ -190,7 +203,7 @@ func (c *Conn) element(ctx context.Context, h *held) (xmlstream.Element, error) 
 				return xmlstream.Element{}, err
 			}
 		case kind == xmlstream.End:
-			_ = c.end(nil) // the server may be gone already
+			c.bye(nil)
 			return xmlstream.Element{}, c.fail(ErrClosed)
 		case kind == xmlstream.Stanza:
 			h.raw = append(h.raw[:0], b...)
@@ -199,7 +212,7 @@ func (c *Conn) element(ctx context.Context, h *held) (xmlstream.Element, error) 
 				return el, c.reject(err)
 			}
 			if stream.IsError(el) {
-				_ = c.end(nil) // as above
+				c.bye(nil)
 				return el, c.fail(stream.ParseError(el))
 			}
 			return el, nil
