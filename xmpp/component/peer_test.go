@@ -75,12 +75,14 @@ func TestKeep(t *testing.T) {
 	addr := w.ln.Addr().String()
 	w.ln.Close()
 	s.nc.Close()
-	w.until("gone", func() bool { return w.link.Stats().Peers == 1 })
-	d.mu.Lock()
-	gone := len(d.gone)
-	d.mu.Unlock()
-	if gone != 1 || w.link.Stats().Flows != 1 {
-		t.Errorf("%d gone, %+v", gone, w.link.Stats())
+	gone := func() int {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return len(d.gone)
+	}
+	w.until("gone", func() bool { return w.link.Stats().Peers == 1 && gone() > 0 })
+	if gone() != 1 || w.link.Stats().Flows != 1 {
+		t.Errorf("%d gone, %+v", gone(), w.link.Stats())
 	}
 	var err error
 	if w.ln, err = net.Listen("tcp", addr); err != nil {

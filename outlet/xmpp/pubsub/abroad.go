@@ -35,10 +35,16 @@ func (s *Server) changedAbroad(n *model.Notification) {
 	s.mu.Unlock()
 	own := asker != nil && asker.asked(node) // until the answer says it
 	s.with(sub.Bare(), func(a *account) {
+		ends := sub.State != model.Subscribed
+		if ends { // no item comes behind the notice
+			a.reconcile(node, from)
+		}
 		if changed && !own {
 			a.send(to, event(func(b *xmlstream.Builder) { appendSubscription(b, &sub, true) }))
 		}
-		a.reconcile(node, from)
+		if !ends {
+			a.reconcile(node, from)
+		}
 	})
 }
 

@@ -25,7 +25,7 @@ func (s *Server) tellAbroad(n *model.Notification, typ string, content []byte) {
 	told := map[string]bool{}
 	for i := range n.Subscriptions {
 		sub := &n.Subscriptions[i]
-		if sub.Service != s.service() || sub.State != model.Subscribed || !sub.Options.Deliver || told[sub.JID] {
+		if sub.Service != s.service() || !sub.Options.Deliver || !hears(sub, n) || told[sub.JID] {
 			continue
 		}
 		told[sub.JID] = true

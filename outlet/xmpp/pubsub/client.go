@@ -129,7 +129,11 @@ func (s *Server) Gone(p service.Peer) {
 		s.let(c.account)
 		return
 	}
-	c.end()
+	c.post(func() {
+		s.flows.Add(-int64(len(c.flows)))
+		clear(c.flows)
+		c.end()
+	})
 	s.leave(c.who, func(*model.Subscription) bool { return true })
 }
 

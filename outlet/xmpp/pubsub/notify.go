@@ -35,6 +35,7 @@ func (s *Server) hear(n model.Notification) {
 			s.tell(&n, func(b *xmlstream.Builder) { b.Empty("purge", "node", n.Node) })
 		}
 	case model.NodeDeleted:
+		s.reconcile(&n) // no item comes behind the notice
 		if n.Config.NotifyDelete {
 			s.tell(&n, func(b *xmlstream.Builder) {
 				b.Open("delete", "node", n.Node)
@@ -44,7 +45,6 @@ func (s *Server) hear(n model.Notification) {
 				b.Close()
 			})
 		}
-		s.reconcile(&n)
 		s.recheck(&n, "")
 	case model.SubscriptionChanged:
 		s.subscriptionChanged(&n)
@@ -84,7 +84,7 @@ func (s *Server) tell(n *model.Notification, f func(b *xmlstream.Builder)) {
 	told := map[*client]bool{}
 	for i := range n.Subscriptions {
 		sub := n.Subscriptions[i]
-		if sub.Service != "" || sub.State != model.Subscribed || !sub.Options.Deliver {
+		if sub.Service != "" || !sub.Options.Deliver || !hears(&sub, n) {
 			continue
 		}
 		for _, c := range s.clientsOf(sub.JID) {
@@ -99,6 +99,11 @@ func (s *Server) tell(n *model.Notification, f func(b *xmlstream.Builder)) {
 			})
 		}
 	}
+}
+
+// hears reports whether a subscription is one that is told. Of its node's end also who waits for approval hears (section 8.4.2).
+func hears(sub *model.Subscription, n *model.Notification) bool {
+	return sub.State == model.Subscribed || sub.State == model.Pending && n.Event == model.NodeDeleted
 }
 
 // reconcile has the subscribers that a notification names make their flows what is asked for now.
@@ -141,10 +146,16 @@ func (s *Server) subscriptionChanged(n *model.Notification) {
 	for _, c := range s.clientsOf(bare.Bare().String()) { // by its other subscriptions a client may have to be told SubIDs
 		own := c.asked(node)
 		c.post(func() {
+			ends := sub.State != model.Subscribed
+			if ends { // no item comes behind the notice
+				c.reconcile(node, after)
+			}
 			if changed && !own && (sub.JID == c.who.JID || sub.JID == c.bare && c.available) {
 				c.notify(s.notice(c.full, "", content))
 			}
-			c.reconcile(node, after)
+			if !ends {
+				c.reconcile(node, after)
+			}
 		})
 	}
 }
