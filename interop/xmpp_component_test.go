@@ -200,13 +200,13 @@ func TestXMPPComponentThroughStops(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 			defer cancel()
 			h := behind(ctx, t, name, xmpppeer.Options{})
-			throughStops(ctx, t, h.tidings.publishOver(ctx), h.xmppHost, hostDomain, hostDomain, []func(){
-				func() { h.tidings.kill(); h.tidings.start() },
-				func() { h.tidings.stop(); h.tidings.start() },
-				func() { h.restart(ctx, t, h.Kill) },
-				func() { h.restart(ctx, t, h.Halt) },
-				func() { h.tidings.kill(); h.restart(ctx, t, h.Kill); h.tidings.start() },
-			})
+			throughStops(ctx, t, h.tidings.publishOver(ctx), h.xmppHost, hostDomain, hostDomain,
+				amid(func() { h.tidings.kill(); h.tidings.start() }),
+				amid(func() { h.tidings.stop(); h.tidings.start() }),
+				amid(func() { h.restart(ctx, t, h.Kill) }),
+				amid(func() { h.restart(ctx, t, h.Halt) }),
+				amid(func() { h.tidings.kill(); h.restart(ctx, t, h.Kill); h.tidings.start() }),
+			)
 		})
 	}
 }
@@ -507,7 +507,7 @@ func TestXMPPComponentStandby(t *testing.T) {
 			}
 			waits(other)
 			throughStops(ctx, t, func(node string, n int) error { return publish[active.Load()](node, n) }, h.xmppHost, hostDomain, hostDomain,
-				[]func(){takeOver((*server).kill), standStill, takeOver((*server).stop)})
+				amid(takeOver((*server).kill)), amid(standStill), amid(takeOver((*server).stop)))
 		})
 	}
 }

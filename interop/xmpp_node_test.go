@@ -67,9 +67,23 @@ func (r *nodeReader) read(ctx context.Context) string {
 	return e.Event
 }
 
+// stop stops something and starts it again. It calls meanwhile, from where on more items are published while it goes on.
+type stop struct {
+	do      func(meanwhile func())
+	settled bool // all items that were published have been seen when it begins
+}
+
+// amid is a stop with items under way from beginning to end.
+func amid(do func()) stop {
+	return stop{do: func(meanwhile func()) {
+		meanwhile()
+		do()
+	}}
+}
+
 // throughStops has a user of one domain follow a node at pubsub. of another one while things are stopped and started again. Items
 // are published before that, meanwhile and afterwards.
-func throughStops(ctx context.Context, t *testing.T, publish func(node string, n int) error, host xmppHost, user, domain string, stops []func()) {
+func throughStops(ctx context.Context, t *testing.T, publish func(node string, n int) error, host xmppHost, user, domain string, stops ...stop) {
 	t.Helper()
 	const node, each = "/garden/stops", 30
 	n := 0
@@ -92,10 +106,15 @@ func throughStops(ctx context.Context, t *testing.T, publish func(node string, n
 	r := followNode(ctx, t, host, "anna@"+user+"/reader", xmppPassword, "pubsub."+domain+"/"+node, len(stops)*each)
 	for i, stop := range stops {
 		check(more(i*each + 10))
-		r.untilSeen(ctx, n-5)
+		underWay := 5
+		if stop.settled {
+			underWay = 0
+		}
+		r.untilSeen(ctx, n-underWay)
 		published := make(chan error, 1)
-		go func() { published <- more(i*each + 20) }()
-		stop()
+		stop.do(func() {
+			go func() { published <- more(i*each + 20) }()
+		})
 		check(<-published)
 		check(more((i + 1) * each))
 		r.untilSeen(ctx, n)
@@ -113,6 +132,6 @@ func TestXMPPNodeThroughStops(t *testing.T) {
 	defer cancel()
 	s := newServer(t, "")
 	s.accounts(t, "anna")
-	kill, stop := func() { s.kill(); s.start() }, func() { s.stop(); s.start() }
-	throughStops(ctx, t, s.publishOver(ctx), s.host(), "localhost", "localhost", []func(){kill, stop, kill, stop})
+	kill, halt := amid(func() { s.kill(); s.start() }), amid(func() { s.stop(); s.start() })
+	throughStops(ctx, t, s.publishOver(ctx), s.host(), "localhost", "localhost", kill, halt, kill, halt)
 }

@@ -54,6 +54,7 @@ class Client(slixmpp.ClientXMPP):
         # It tries each mechanism in turn, and where a password is wrong goes on to be anonymous.
         self['feature_mechanisms'].min_mech = 'LOGIN'
         self.condition = ''
+        self.patient = False  # once it was in, a refusal is the server's beginning
         self.started = asyncio.Event()
         self.add_event_handler('session_start', self.on_start)
         self.add_event_handler('session_resumed', lambda _: report('resumed'))
@@ -75,6 +76,10 @@ class Client(slixmpp.ClientXMPP):
         self.condition = failure['condition']
 
     def on_failed_all_auth(self, _):
+        if self.patient and self.started.is_set():
+            report('waiting', condition=self.condition)
+            self.abort()
+            return
         report('error', condition=self.condition)
         os._exit(1)
 
@@ -242,6 +247,7 @@ async def lines():
 async def main():
     mode, host, port, jid, password, *rest = sys.argv[1:]
     client = Client(jid, password, resume=mode == 'room')
+    client.patient = mode in ('visit', 'node')
     client.login(host, port)
     if mode == 'pubsub':
         from slixmpp_pubsub import pubsub

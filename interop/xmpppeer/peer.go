@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"text/template"
 	"time"
@@ -119,10 +120,9 @@ func prepare(name string, o Options) (*Server, error) {
 		}
 		s.Dir, s.temp = dir, true
 	}
-	taken := map[string]bool{}
 	for _, addr := range []*string{&s.C2S, &s.DirectTLS, &s.http, &s.Component, &s.S2S} {
 		var err error
-		if *addr, err = freeAddr(taken); err != nil {
+		if *addr, err = freeAddr(); err != nil {
 			return nil, errors.Join(err, s.remove())
 		}
 	}
@@ -159,15 +159,29 @@ func (s *Server) domains() []string {
 
 func (s *Server) key() string { return filepath.Join(s.Dir, "key.pem") }
 
+// taken are the ports that servers of this process have, also while they are stopped.
+var taken struct {
+	sync.Mutex
+	ports map[int]bool
+}
+
 // freeAddr returns a loopback address nobody listens on. It lies below the range that the kernel takes the ports of
 // connections from, so that it is still free after a restart.
-func freeAddr(taken map[string]bool) (string, error) {
+func freeAddr() (string, error) {
+	taken.Lock()
+	defer taken.Unlock()
+	if taken.ports == nil {
+		taken.ports = map[int]bool{}
+	}
 	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))
-		if l, err := net.Listen("tcp", addr); err == nil && !taken[addr] {
+		port := 10000 + rand.IntN(10000)
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		if l, err := net.Listen("tcp", addr); err == nil && !taken.ports[port] {
 			l.Close()
-			taken[addr] = true
+			taken.ports[port] = true
 			return addr, nil
+		} else if err == nil {
+			l.Close()
 		}
 	}
 	return "", errors.New("xmpppeer: found no free port")
@@ -310,20 +324,24 @@ func (s *Server) signal(sig syscall.Signal) error {
 	if s.cmd == nil {
 		return nil
 	}
-	pid := s.cmd.Process.Pid
-	s.cmd.Process.Signal(sig)
-	var err error
-	select {
-	case <-s.exited:
-	case <-time.After(30 * time.Second):
-		err = fmt.Errorf("xmpppeer: %v did not end %s within 30 s", sig, s.Name)
+	const most = time.Minute
+	ended := false
+	for began := time.Now(); !ended && time.Since(began) < most; {
+		// Prosody may be about to wait when the signal comes, and look at it when something else happens: so it is told again.
+		s.cmd.Process.Signal(sig)
+		select {
+		case <-s.exited:
+			ended = true
+		case <-time.After(5 * time.Second):
+		}
 	}
-	syscall.Kill(-pid, syscall.SIGKILL) // its helpers
-	if err != nil {
-		<-s.exited
-	}
+	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // its helpers
 	s.cmd = nil
-	return err
+	if !ended {
+		<-s.exited
+		return fmt.Errorf("xmpppeer: %v did not end %s within %v", sig, s.Name, most)
+	}
+	return nil
 }
 
 // Stop ends the server and removes its directory, unless Options.Dir named it.
