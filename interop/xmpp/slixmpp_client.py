@@ -78,7 +78,6 @@ class Client(slixmpp.ClientXMPP):
     def on_failed_all_auth(self, _):
         if self.patient and self.started.is_set():
             report('waiting', condition=self.condition)
-            self.abort()
             return
         report('error', condition=self.condition)
         os._exit(1)
