@@ -79,15 +79,15 @@ func handshake(c *conversation, domain, secret string) (*session, error) {
 }
 
 func (p *component) publish(topic, seq int, text []byte) error {
-	before, behind := "<body>", "</body>"
+	before, behind := "' type='headline'><body>", "</body>"
 	if p.node != "" {
-		before = "<event xmlns='http://jabber.org/protocol/pubsub#event'><items node='" + expand(p.node, topic) + "'><item id='" + strconv.Itoa(seq) + "'>" + itemBegin
+		before = "'><event xmlns='http://jabber.org/protocol/pubsub#event'><items node='" + expand(p.node, topic) + "'><item id='" + strconv.Itoa(seq) + "'>" + itemBegin
 		behind = itemEnd + "</item></items></event>"
 	}
 	b := p.buf[:0]
 	for _, jid := range p.to.get(topic) {
 		b = append(append(append(b, "<message from='"...), p.domain...), "' to='"...)
-		b = append(append(append(b, jid...), "' type='headline'>"...), before...)
+		b = append(append(b, jid...), before...)
 		b = append(append(append(b, text...), behind...), "</message>"...)
 	}
 	p.buf = b
