@@ -17,10 +17,10 @@ import (
 // Bounds of a poll.
 const (
 	writeTimeout = 10 * time.Second
-	lingerTime   = 5 * time.Second        // for the outcome of an answer
-	outcomeTime  = 100 * time.Millisecond // that the next poll waits for it
-	maxAnswer    = 64 << 10               // bytes after which an answer takes no more events
-	maxRepeats   = 2                      // that a client gets an answer anew
+	lingerTime   = 5 * time.Second // for the outcome of an answer
+	outcomeTime  = time.Second     // that the next poll waits for it
+	maxAnswer    = 64 << 10        // bytes after which an answer takes no more events
+	maxRepeats   = 2               // that a client gets an answer anew
 )
 
 // post takes packets that the client of a polling transport sends: as the body, or from JSONP as the JSON string in the form's
