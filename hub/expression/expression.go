@@ -116,6 +116,9 @@ func Compile(text string) (*Filter, error) {
 	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, tidings.Errorf(tidings.ErrInvalid, "the filter expression yields %s and has to yield true or false, such as: wiki == \"enwiki\"", t)
 	}
+	if ast, err = ordered(env, ast); err != nil {
+		return nil, tidings.Errorf(tidings.ErrInvalid, "the filter expression cannot be used: %v", err)
+	}
 	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit))
 	if err != nil {
 		return nil, tidings.Errorf(tidings.ErrInvalid, "the filter expression cannot be used: %v", err)
