@@ -95,10 +95,12 @@ func (s *server) openComponents(ctx context.Context) (err error) {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	cs.stop = stop
 	for _, l := range cs.links {
-		if s.cfg.NATSURL == "" { // nobody else can be on this journal
-			l.resume()
-		}
 		cs.running.Go(func() {
+			if s.cfg.NATSURL == "" { // nobody else can be on this journal
+				if l.resume(run); run.Err() != nil { // not everything is attached, and nothing may be noted as delivered
+					return
+				}
+			}
 			if err := l.link.Run(run); err != nil {
 				s.log.Warn("what a component has delivered was not noted: it is sent again after the next start", "domain", l.Domain, "err", err)
 			}
@@ -172,11 +174,12 @@ func (s *server) openDomain(l *serverLink, c config.Component) error {
 	return l.link.Handle(c.Domain, svc)
 }
 
-// resume begins to push what is subscribed to.
-func (l *serverLink) resume() {
+// resume begins to push what is subscribed to. It takes seconds where that are a million subscriptions.
+func (l *serverLink) resume(ctx context.Context) {
 	for _, d := range l.domains {
 		if d.pubsub != nil {
-			d.pubsub.Resume(l.link.Acknowledged())
+			at, ok := l.link.Acknowledged()
+			d.pubsub.Resume(ctx, at, ok)
 		}
 	}
 }
@@ -199,10 +202,13 @@ type linkLease struct {
 func (l *linkLease) Acquire(ctx context.Context) error {
 	l.of.suspend()
 	err := l.Lease.Acquire(ctx)
-	if err == nil {
-		l.of.resume()
+	if err != nil {
+		return err
 	}
-	return err
+	if l.of.resume(ctx); ctx.Err() != nil { // not everything is attached, and nothing may be noted as delivered
+		l.Lease.Release()
+	}
+	return ctx.Err()
 }
 
 // linkPosition is the acknowledged position of a link, as text in a bucket.

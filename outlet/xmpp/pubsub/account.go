@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"context"
 	"maps"
 	"slices"
 
@@ -78,8 +79,9 @@ func (s *Server) each(f func(a *account)) {
 }
 
 // Resume begins to push to everybody who subscribes through the service, whatever was published behind the mark and behind the
-// beginning of each subscription. ok is false if there is no mark. The carrier need not be connected.
-func (s *Server) Resume(acknowledged service.Mark, ok bool) {
+// beginning of each subscription. ok is false if there is no mark. The carrier need not be connected. At the end of ctx it
+// leaves off.
+func (s *Server) Resume(ctx context.Context, acknowledged service.Mark, ok bool) {
 	s.suspend(true)
 	from := func(sub *model.Subscription) service.Mark {
 		if ok && acknowledged.Epoch == sub.Since.Epoch && acknowledged.Offset > sub.Since.Offset {
@@ -90,6 +92,9 @@ func (s *Server) Resume(acknowledged service.Mark, ok bool) {
 	var all []string
 	s.opt.Model.Through(s.service(), func(bare string) { all = append(all, bare) })
 	for _, bare := range all {
+		if ctx.Err() != nil {
+			return
+		}
 		s.with(bare, func(a *account) { a.reconcile("", from) })
 	}
 }

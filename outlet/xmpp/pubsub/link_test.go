@@ -78,7 +78,8 @@ func (l leased) Acquire(ctx context.Context) error {
 	l.srv.Suspend()
 	err := l.Lease.Acquire(ctx)
 	if err == nil {
-		l.srv.Resume((*l.link).Acknowledged())
+		at, ok := (*l.link).Acknowledged()
+		l.srv.Resume(ctx, at, ok)
 	}
 	return err
 }
@@ -122,7 +123,8 @@ func run(w *outlettest.World, h *xmpptest.Host, at *places, standby bool, domain
 			w.Fatal(err)
 		}
 		if !standby {
-			srv.Resume(l.Acknowledged())
+			at, ok := l.Acknowledged()
+			srv.Resume(running, at, ok)
 		}
 		p.srv[domain], p.link[domain] = srv, l
 		work.Go(func() {
@@ -638,7 +640,7 @@ func TestLinkRightsWhileDown(t *testing.T) {
 	if err := p.model.SetAffiliations(ctx, entity("bernardo@"+home), "/news", []model.Affiliated{{JID: "romeo@example.org", Affiliation: model.Member}}); err != nil {
 		t.Fatal(err)
 	}
-	srv.Resume(service.Mark{}, false)
+	srv.Resume(t.Context(), service.Mark{}, false)
 	p.publish("/news", "1")
 	if err := p.model.Configure(ctx, entity("bernardo@"+home), "/news", model.Values{"access_model": {"whitelist"}}); err != nil {
 		t.Fatal(err)

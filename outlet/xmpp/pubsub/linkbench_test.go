@@ -116,7 +116,7 @@ func BenchmarkLink(b *testing.B) {
 			l, err = component.New(component.Options{Edge: e, Addr: addr, Domain: linked, Host: home, Secret: secret})
 			must(err)
 			must(l.Handle(linked, srv))
-			srv.Resume(service.Mark{}, false)
+			srv.Resume(b.Context(), service.Mark{}, false)
 			resumed := time.Since(began)
 			running, cancel := context.WithCancel(ctx)
 			done := make(chan struct{})
