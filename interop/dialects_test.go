@@ -240,7 +240,8 @@ func compareAll(t *testing.T, dialect mediawiki.Dialect, inJSON, got []change) {
 		t.Errorf("%d changes more than in JSON, the first %v", len(got)-told, got[told])
 	}
 	for i, l := range losses {
-		if l.dialect == dialect && c.met[i] == 0 {
+		// Whether a second passes between a change and its line is chance.
+		if l.dialect == dialect && c.met[i] == 0 && l.field != "timestamp" {
 			t.Errorf("the table allows %s of %q to differ, which did not happen: take the row out", l.field, l.is)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -72,8 +73,9 @@ func display(t *testing.T) string {
 	}
 }
 
-// start starts the client, which writes to its output all that it sends and receives.
-func (d *dino) start() *screen {
+// start starts the client, which writes to its output all that it sends and receives. Two of them on one database get into each
+// other's way: stop ends this one.
+func (d *dino) start() (s *screen, stop func()) {
 	d.t.Helper()
 	namespaces := "-m"
 	if os.Geteuid() != 0 {
@@ -81,8 +83,11 @@ func (d *dino) start() *screen {
 	}
 	cmd := exec.Command("unshare", namespaces, "sh", "-c", d.setup+"exec dbus-run-session dino-im --print-xmpp=all")
 	cmd.Env = d.env
-	s, _ := watch(d.t, cmd)
-	return s
+	s, _ = watch(d.t, cmd)
+	return s, func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		cmd.Wait()
+	}
 }
 
 // database runs xmpp/dino.py and returns the lines it prints.
@@ -141,9 +146,9 @@ func TestXMPPDesktop(t *testing.T) {
 
 	d := newDino(t, domain, ip, s.data+"/certificate.pem")
 	// The first start makes the database, in which we write what a person would say in its dialogues.
-	d.start()
+	_, stop := d.start()
 	for tick := time.NewTicker(200 * time.Millisecond); ; {
-		_, err := d.database(ctx, "prepare", "anna@"+domain+"/desk", xmppPassword, room)
+		_, err := d.database(ctx, "made")
 		if err == nil {
 			break
 		}
@@ -153,7 +158,11 @@ func TestXMPPDesktop(t *testing.T) {
 			t.Fatalf("the client makes no database: %v", err)
 		}
 	}
-	client := d.start()
+	stop()
+	if _, err := d.database(ctx, "prepare", "anna@"+domain+"/desk", xmppPassword, room); err != nil {
+		t.Fatal(err)
+	}
+	client, _ := d.start()
 	// The stream, the services that the domain lists, what the room is, itself in the room.
 	if err := client.until("urn:ietf:params:xml:ns:xmpp-sasl}:success", "disco#items}:item {http://jabber.org/protocol/disco#items}:jid='conference."+domain,
 		"to='"+room+"/", "code='110'"); err != nil {

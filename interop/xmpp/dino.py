@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Reads and writes the database of Dino, a desktop client; see README.md beside this file.
 
+    dino.py made     FILE                      fails as long as the database is not complete
     dino.py prepare  FILE JID PASSWORD ROOM    an account, and a room that it is in
     dino.py services FILE                      the identities of all it has asked: JID, category, type and name
     dino.py messages FILE                      the bodies of all messages
