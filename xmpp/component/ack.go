@@ -60,20 +60,17 @@ func (l *Link) measure() {
 			count(s.acknowledged())
 		}
 	}
-	for a := range l.pasts {
-		left := a.past[:0]
-		for _, seg := range a.past {
+	for a, past := range l.pasts {
+		left := past[:0]
+		for _, seg := range past {
 			if seg.again || seg.at >= l.acked {
 				seg.place.resolve(l.acked)
 				count(seg.place.base)
 				left = append(left, seg)
 			}
 		}
-		clear(a.past[len(left):])
-		if a.past = left; len(left) == 0 {
-			a.past = nil
-			delete(l.pasts, a)
-		} else if a.s == nil {
+		l.keepPast(a, past, left)
+		if len(left) > 0 && a.s == nil {
 			count(a.mark)
 		}
 	}
@@ -143,7 +140,6 @@ func (l *Link) takeOver(ctx context.Context) error {
 		if a.mark.Epoch == m.Epoch && less(a.mark, m) {
 			a.mark, a.place = m, place{base: m}
 		}
-		a.past = nil
 	}
 	clear(l.pasts)
 	return nil

@@ -5,19 +5,17 @@ import (
 	"tidings/xmpp/service"
 )
 
-// attached is a flow of a peer, and the service's handle of it. Its fields belong to the link's owner.
+// attached is a flow of a peer, and the service's handle of it. Its fields belong to the link's owner. There may be millions:
+// what few have is in Link.pasts and Link.swaps.
 type attached struct {
 	p     *peer
 	flow  service.Flow
-	key   any
-	all   int     // its index in Link.all
-	gone  bool    // detached, or ended
-	s     *strand // that it is on; nil while there is no connection, or while past is repeated
-	index int     // in s.members
+	s     *strand // that it is on; nil while there is no connection, or while its past is repeated
+	index int32   // in s.members
+	all   int32   // its index in Link.all
 	mark  service.Mark
 	place place
-	swaps []func(service.Mark) service.Flow // that wait for the end of a round
-	past  []*segment
+	gone  bool // detached, or ended
 }
 
 // place is how far a flow is acknowledged. mark is where it would be opened, while s.clean is false and no ping behind its
@@ -45,9 +43,9 @@ func (l *Link) attach(a *attached) {
 	if a.gone {
 		return
 	}
-	a.key, a.mark = a.flow.Key(), a.flow.Mark()
+	a.mark = a.flow.Mark()
 	a.place = place{base: a.mark}
-	a.all = len(l.all)
+	a.all = int32(len(l.all))
 	l.all = append(l.all, a)
 	a.p.flows = append(a.p.flows, a)
 	l.flows.Add(1)
@@ -92,13 +90,13 @@ func (a *attached) remove() bool {
 	if a.s != nil {
 		a.s.remove(a)
 	}
-	for _, seg := range a.past {
+	for _, seg := range l.pasts[a] {
 		if seg.strand != nil {
 			seg.strand.close()
 		}
 	}
-	a.past = nil
 	delete(l.pasts, a)
+	delete(l.swaps, a)
 	return true
 }
 
@@ -137,7 +135,7 @@ func (l *Link) open(a *attached) {
 
 // find returns a strand with the flow's key that stands where its source does.
 func (l *Link) find(a *attached, src service.Source) *strand {
-	fam := l.families[a.key]
+	fam := l.families[a.flow.Key()]
 	if fam == nil {
 		return nil
 	}
@@ -175,15 +173,15 @@ func (a *attached) last(p []byte) {
 
 // swap puts another flow in the place of this one, now or when the round is over in which it has been served.
 func (a *attached) swap(next func(service.Mark) service.Flow) {
-	s := a.s
+	s, l := a.s, a.p.l
 	switch {
 	case a.gone:
 	case s == nil: // nothing of it has been given out behind its mark
 		if f := next(a.mark); f != nil {
 			a.take(f)
 		}
-	case len(a.swaps) > 0 || s.extra || s.round != nil && a.index < s.served:
-		a.swaps = append(a.swaps, next)
+	case len(l.swaps[a]) > 0 || s.extra || s.round != nil && int(a.index) < s.served:
+		l.swaps[a] = append(l.swaps[a], next)
 		s.swaps = append(s.swaps, a)
 	default:
 		a.swapNow(next)
@@ -191,7 +189,7 @@ func (a *attached) swap(next func(service.Mark) service.Flow) {
 }
 
 func (a *attached) take(f service.Flow) {
-	a.flow, a.key, a.mark = f, f.Key(), f.Mark()
+	a.flow, a.mark = f, f.Mark()
 	a.place = place{base: a.mark}
 }
 
@@ -204,8 +202,7 @@ func (a *attached) swapNow(next func(service.Mark) service.Flow) {
 	}
 	a.settle()
 	if a.place.owed {
-		a.past = append(a.past, &segment{flow: a.flow, place: a.place, until: s.mark, at: l.pinged})
-		l.pasts[a] = struct{}{}
+		l.pasts[a] = append(l.pasts[a], &segment{flow: a.flow, place: a.place, until: s.mark, at: l.pinged})
 		l.owed = true
 	}
 	s.remove(a)
@@ -248,8 +245,9 @@ func (a *attached) rest() {
 		a.s = nil
 	}
 	a.place = place{base: a.mark}
-	left := a.past[:0]
-	for _, seg := range a.past {
+	past := l.pasts[a]
+	left := past[:0]
+	for _, seg := range past {
 		seg.place.resolve(l.acked)
 		if seg.again || seg.at >= l.acked { // no ping behind it has been answered
 			seg.again, seg.strand = true, nil
@@ -257,21 +255,28 @@ func (a *attached) rest() {
 			left = append(left, seg)
 		}
 	}
-	if a.past = left; len(left) == 0 {
-		a.past = nil
-		delete(l.pasts, a)
-	}
+	l.keepPast(a, past, left)
 	// Those that have waited for the end of a round do not wait any more.
-	swaps := a.swaps
-	a.swaps = nil
+	swaps := l.swaps[a]
+	delete(l.swaps, a)
 	for _, next := range swaps {
 		l.post(a.p, func() { a.swap(next) })
 	}
 }
 
+// keepPast keeps of what a flow had before those segments that are left, which are at the beginning of the same array.
+func (l *Link) keepPast(a *attached, past, left []*segment) {
+	if len(left) == 0 {
+		delete(l.pasts, a)
+		return
+	}
+	clear(past[len(left):])
+	l.pasts[a] = left
+}
+
 // toRepeat returns what has to be repeated before the flow goes on.
 func (a *attached) toRepeat() *segment {
-	for _, seg := range a.past {
+	for _, seg := range a.p.l.pasts[a] {
 		if seg.again {
 			return seg
 		}

@@ -85,8 +85,9 @@ type Link struct {
 	strands  []*strand
 	families map[any]*family
 	ready    []*strand
-	dirty    []*strand // something was given out that no ping is behind
-	pasts    map[*attached]struct{}
+	dirty    []*strand                                       // something was given out that no ping is behind
+	pasts    map[*attached][]*segment                        // what they had before, and is not acknowledged
+	swaps    map[*attached][]func(service.Mark) service.Flow // that wait for the end of a round
 	fetching map[*strand]struct{}
 	owed     bool   // as dirty, of what flows have left that are not there any more
 	pinged   uint64 // number of the last ping
@@ -174,7 +175,7 @@ func New(o Options) (*Link, error) {
 	}
 	o.Log = o.Log.With("domain", d.Domain())
 	l := &Link{opt: o, domain: d, host: h, times: usual, services: map[string]*served{}, families: map[any]*family{},
-		pasts: map[*attached]struct{}{}, fetching: map[*strand]struct{}{}, settled: make(chan struct{}), bell: make(chan struct{}, 1)}
+		pasts: map[*attached][]*segment{}, swaps: map[*attached][]func(service.Mark) service.Flow{}, fetching: map[*strand]struct{}{}, settled: make(chan struct{}), bell: make(chan struct{}, 1)}
 	l.pingID = stream.NewID()
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.workers.init()

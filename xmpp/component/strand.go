@@ -59,7 +59,7 @@ type family struct {
 }
 
 func (l *Link) newStrand(a *attached, g *edge.Group, src service.Source) {
-	s := &strand{l: l, key: a.key, src: src, owner: a, begin: a.mark, mark: src.Mark(), acked: a.mark}
+	s := &strand{l: l, key: a.flow.Key(), src: src, owner: a, begin: a.mark, mark: src.Mark(), acked: a.mark}
 	fam := l.families[s.key]
 	if fam == nil {
 		fam = &family{main: s}
@@ -98,14 +98,14 @@ func (s *strand) join(a *attached) {
 		*p = place{base: s.mark}
 	}
 	p.joined = l.pinged
-	a.s, a.index = s, len(s.members)
+	a.s, a.index = s, int32(len(s.members))
 	s.members = append(s.members, member{a, a.p.head})
 }
 
 // remove takes a flow away. Those that have been served in this round stay before the others.
 func (s *strand) remove(a *attached) {
 	a.s = nil
-	i, last := a.index, len(s.members)-1
+	i, last := int(a.index), len(s.members)-1
 	if i < s.served {
 		s.served--
 		s.move(s.served, i)
@@ -127,7 +127,7 @@ func (s *strand) move(from, to int) {
 		return
 	}
 	s.members[to] = s.members[from]
-	s.members[to].a.index = to
+	s.members[to].a.index = int32(to)
 }
 
 // close closes the source.
@@ -357,14 +357,12 @@ func (s *strand) finish() {
 		swaps := s.swaps
 		s.swaps = nil
 		for _, a := range swaps {
-			if len(a.swaps) > 0 && a.s == s { // the first of several does them in turn
-				next := a.swaps[0]
-				a.swaps = a.swaps[1:]
-				a.swapNow(next)
-				for _, next := range a.swaps {
-					a.p.l.post(a.p, func() { a.swap(next) })
+			if all := s.l.swaps[a]; len(all) > 0 && a.s == s { // the first of several does them in turn
+				delete(s.l.swaps, a)
+				a.swapNow(all[0])
+				for _, next := range all[1:] {
+					s.l.post(a.p, func() { a.swap(next) })
 				}
-				a.swaps = nil
 			}
 		}
 		if s.closed {
