@@ -74,17 +74,7 @@ func (r BridgeRoom) IsTemplate() bool {
 }
 
 // Patterns returns the topics as patterns; Validate says beforehand whether it can.
-func (r BridgeRoom) Patterns() ([]tidings.Pattern, error) {
-	var ps []tidings.Pattern
-	for _, s := range r.Topics {
-		p, err := tidings.ParsePattern(s)
-		if err != nil {
-			return nil, err
-		}
-		ps = append(ps, p)
-	}
-	return ps, nil
-}
+func (r BridgeRoom) Patterns() ([]tidings.Pattern, error) { return patterns(r.Topics) }
 
 // bridges checks the bridges. Whether an address is one is for package jid, which says so when the bridge is made, and so is
 // a filter.

@@ -43,18 +43,8 @@ func defaultPubSub() PubSub {
 	}
 }
 
-// ReservedPatterns returns pubsub.reserved as patterns; Validate says beforehand whether it can.
-func (p PubSub) ReservedPatterns() ([]tidings.Pattern, error) {
-	ps := []tidings.Pattern{} // which is not the default
-	for _, s := range p.Reserved {
-		pat, err := tidings.ParsePattern(s)
-		if err != nil {
-			return nil, err
-		}
-		ps = append(ps, pat)
-	}
-	return ps, nil
-}
+// ReservedPatterns returns pubsub.reserved as patterns, which are not nil if there are none; Validate says beforehand whether it can.
+func (p PubSub) ReservedPatterns() ([]tidings.Pattern, error) { return patterns(p.Reserved) }
 
 // pubsub checks [pubsub].
 func (v *checker) pubsub(c *Config) {

@@ -128,14 +128,16 @@ func (c Config) Validate() error {
 }
 
 // PrivatePatterns returns access.private as patterns; Validate says beforehand whether it can.
-func (c Config) PrivatePatterns() ([]tidings.Pattern, error) {
-	var ps []tidings.Pattern
-	for _, s := range c.Access.Private {
-		p, err := tidings.ParsePattern(s)
-		if err != nil {
+func (c Config) PrivatePatterns() ([]tidings.Pattern, error) { return patterns(c.Access.Private) }
+
+// patterns parses the elements of a list, which is empty and not nil if there are none.
+func patterns(list []string) ([]tidings.Pattern, error) {
+	ps := make([]tidings.Pattern, len(list))
+	for i, s := range list {
+		var err error
+		if ps[i], err = tidings.ParsePattern(s); err != nil {
 			return nil, err
 		}
-		ps = append(ps, p)
 	}
 	return ps, nil
 }

@@ -64,17 +64,7 @@ func (c Config) RoomsDomain() string { return c.XMPP.RoomsService + "." + c.Doma
 func (c Config) PubSubDomain() string { return "pubsub." + c.Domain }
 
 // RoomPatterns returns the topics of a room of xmpp.rooms as patterns; Validate says beforehand whether it can.
-func (r Room) RoomPatterns() ([]tidings.Pattern, error) {
-	var ps []tidings.Pattern
-	for _, s := range r.Topics {
-		p, err := tidings.ParsePattern(s)
-		if err != nil {
-			return nil, err
-		}
-		ps = append(ps, p)
-	}
-	return ps, nil
-}
+func (r Room) RoomPatterns() ([]tidings.Pattern, error) { return patterns(r.Topics) }
 
 // xmpp checks [xmpp]. An address that others reach needs no certificate of its own to be encrypted: clients have to start TLS
 // there, with the certificate that the server has made if there is no other.

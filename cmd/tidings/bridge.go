@@ -5,11 +5,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net/url"
-	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -152,13 +149,8 @@ func bridgeOptions(c config.Bridge) (o bridge.Options, err error) {
 		o.Dial.TLS = &tls.Config{ServerName: c.TLSName}
 	}
 	if c.TLSCA != "" {
-		pem, err := os.ReadFile(c.TLSCA)
-		if err != nil {
-			return o, withHint(err, "tls_ca in [[bridge]] has to name a file that this user may read")
-		}
-		o.Dial.TLS.RootCAs = x509.NewCertPool()
-		if !o.Dial.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return o, withHint(fmt.Errorf("%s has no certificate", c.TLSCA), "tls_ca in [[bridge]] has to name a file of certificates in PEM")
+		if o.Dial.TLS.RootCAs, err = authorities(c.TLSCA, "[[bridge]]"); err != nil {
+			return o, err
 		}
 	}
 	for _, r := range c.Rooms {
@@ -178,16 +170,9 @@ func bridgeOptions(c config.Bridge) (o bridge.Options, err error) {
 
 // passwordOfFile returns the password in a file that nobody else can read.
 func passwordOfFile(name string) (string, error) {
-	info, err := os.Stat(name)
+	f, err := openSecret(name, "password_file in [[bridge]]", "password")
 	if err != nil {
-		return "", withHint(err, "password_file in [[bridge]] has to name a file that this user may read")
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		return "", withHint(fmt.Errorf("%s has mode %04o: others than its owner may use the password in it", name, mode), "chmod 600 "+name)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return "", withHint(err, "password_file in [[bridge]] has to name a file that this user may read")
+		return "", err
 	}
 	defer f.Close()
 	password, err := passwordLine(bufio.NewReader(f))

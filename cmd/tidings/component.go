@@ -4,12 +4,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -283,18 +280,11 @@ func componentSecret(c config.Component) (string, error) {
 	if c.SecretFile == "" {
 		return c.Secret, nil
 	}
-	f, err := os.Open(c.SecretFile)
+	f, err := openSecret(c.SecretFile, "secret_file in [[component]]", "secret")
 	if err != nil {
-		return "", withHint(fmt.Errorf("the secret of the component %s: %w", c.Domain, err), "secret_file in [[component]] has to name a file that this user may read")
+		return "", fmt.Errorf("the secret of the component %s: %w", c.Domain, err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		return "", withHint(fmt.Errorf("%s has mode %04o: others than its owner may use the secret in it", c.SecretFile, mode), "chmod 600 "+c.SecretFile)
-	}
 	b, err := io.ReadAll(io.LimitReader(f, 4097))
 	if err != nil {
 		return "", err
@@ -319,15 +309,8 @@ func componentTLS(c config.Component) (*tls.Config, error) {
 	if c.TLSCA == "" {
 		return t, nil
 	}
-	pem, err := os.ReadFile(c.TLSCA)
-	if err != nil {
-		return nil, withHint(err, "tls_ca in [[component]] has to name a file that this user may read")
-	}
-	t.RootCAs = x509.NewCertPool()
-	if !t.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, withHint(fmt.Errorf("%s has no certificate", c.TLSCA), "tls_ca in [[component]] has to name a file of certificates in PEM")
-	}
-	return t, nil
+	t.RootCAs, err = authorities(c.TLSCA, "[[component]]")
+	return t, err
 }
 
 // stopComponents shows visitors out of the rooms and has the links write what there is to write, all at once. The function that it
