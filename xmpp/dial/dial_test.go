@@ -2,16 +2,11 @@ package dial_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
-	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -28,25 +23,11 @@ import (
 	"tidings/xmpp/service"
 	"tidings/xmpp/stanza"
 	"tidings/xmpp/stream"
+	"tidings/xmpp/xmpptest"
 )
 
 // patience bounds every wait; passing it is a failure.
 const patience = 60 * time.Second
-
-// users are accounts whose password is their name.
-type users struct{}
-
-func (users) Keys(username string, h sasl.Hash) (sasl.Keys, string) {
-	k, err := h.Keys(username, []byte("salt"), sasl.MinIterations)
-	if err != nil {
-		panic(err)
-	}
-	return k, username
-}
-
-func (users) Attempt(context.Context, string, netip.Addr) (func(bool), error) {
-	return func(bool) {}, nil
-}
 
 // echo is a service. It answers a request with what it asks: by a result, by nothing for <later/>, and by an error for
 // <no/>. It says a message back with its body three times.
@@ -98,8 +79,9 @@ func start(t *testing.T, change func(*server.Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{echo: &echo{}, addrs: map[server.TLSMode]string{}, roots: x509.NewCertPool()}
-	o := server.Options{Edge: e, Users: users{}, Anonymous: true, TLS: w.certificate(t)}
+	own, trust := xmpptest.Certificate(t)
+	w := &world{echo: &echo{}, addrs: map[server.TLSMode]string{}, roots: trust.RootCAs}
+	o := server.Options{Edge: e, Users: xmpptest.Users{}, Anonymous: true, TLS: own}
 	if change != nil {
 		change(&o)
 	}
@@ -110,45 +92,15 @@ func start(t *testing.T, change func(*server.Options)) *world {
 		t.Fatal(err)
 	}
 	w.srv.HandleAccounts(accounts{w.srv})
-	var serving sync.WaitGroup
-	for _, mode := range []server.TLSMode{server.NoTLS, server.StartTLS, server.DirectTLS} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.addrs[mode] = ln.Addr().String()
-		serving.Go(func() {
-			if err := w.srv.Serve(ln, mode); err != nil {
-				t.Error(err)
-			}
-		})
-	}
 	t.Cleanup(func() {
-		w.srv.Close()
-		serving.Wait()
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		e.Shutdown(ctx)
 	})
+	for _, mode := range []server.TLSMode{server.NoTLS, server.StartTLS, server.DirectTLS} {
+		w.addrs[mode], _ = xmpptest.Serve(t, func(ln net.Listener) error { return w.srv.Serve(ln, mode) }, w.srv.Close)
+	}
 	return w
-}
-
-func (w *world) certificate(t *testing.T) *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.roots.AddCert(cert)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
 var (

@@ -3,48 +3,24 @@ package server
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"tidings/edge"
-	"tidings/xmpp/sasl"
 	"tidings/xmpp/service"
+	"tidings/xmpp/xmpptest"
 )
 
 // patient is how long a test waits for what has to come.
 const patient = 30 * time.Second
-
-// users are accounts whose password is their name.
-type users struct{}
-
-func (users) Keys(username string, h sasl.Hash) (sasl.Keys, string) {
-	k, err := h.Keys(username, []byte("salt"), sasl.MinIterations)
-	if err != nil {
-		panic(err)
-	}
-	if username == "nobody" {
-		return k, ""
-	}
-	return k, username
-}
-
-func (users) Attempt(context.Context, string, netip.Addr) (func(bool), error) {
-	return func(bool) {}, nil
-}
 
 // world is a server with a listener for each mode.
 type world struct {
@@ -63,8 +39,9 @@ type world struct {
 // start runs a server until the test ends.
 func start(t testing.TB, change func(o *Options)) *world {
 	t.Helper()
-	server, client := certificate(t)
-	o := Options{Users: users{}, Anonymous: true, TLS: server}
+	server, client := xmpptest.Certificate(t)
+	client.ServerName = "localhost"
+	o := Options{Users: xmpptest.Users{}, Anonymous: true, TLS: server}
 	if change != nil {
 		change(&o)
 	}
@@ -82,23 +59,16 @@ func start(t testing.TB, change func(o *Options)) *world {
 	}
 	w := &world{t: t, s: s, e: e, addrs: map[TLSMode]string{}, client: client}
 	w.pulse = w.service("pulse.localhost")
-	var serving sync.WaitGroup
+	var stops []func()
 	for _, mode := range []TLSMode{NoTLS, StartTLS, DirectTLS} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.addrs[mode] = ln.Addr().String()
-		serving.Go(func() {
-			if err := s.Serve(ln, mode); err != nil {
-				t.Error(err)
-			}
-		})
+		addr, stop := xmpptest.Serve(t, func(ln net.Listener) error { return s.Serve(ln, mode) }, s.Close)
+		w.addrs[mode], stops = addr, append(stops, stop)
 	}
 	w.http = httptest.NewServer(w.mux())
 	w.stop = sync.OnceFunc(func() {
-		s.Close()
-		serving.Wait()
+		for _, stop := range stops {
+			stop()
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		e.Shutdown(ctx)
@@ -127,22 +97,6 @@ func (w *world) service(domain string) *pulse {
 	}
 	w.pulses = append(w.pulses, p)
 	return p
-}
-
-func certificate(t testing.TB) (server, client *tls.Config) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, _ := x509.ParseCertificate(der)
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: pool, ServerName: "localhost"}
 }
 
 // client is one that says what it is told.
