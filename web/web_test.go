@@ -19,7 +19,6 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/internal/bearer"
-	"tidings/journal"
 	"tidings/outlet"
 	"tidings/outlet/outlettest"
 	"tidings/recentchange"
@@ -33,7 +32,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := outlettest.NewWorld(t, journal.NewMemory(outlettest.Options("")), hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})
+	w := outlettest.NewMemory(t, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})
 	s, err := New(Options{
 		Hub: w.Hub, MaxPatterns: 3,
 		Authenticate: func(r *http.Request) (tidings.Actor, error) { return bearer.Actor(r, w.Policy.Authenticate) },

@@ -16,7 +16,6 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/internal/bearer"
-	"tidings/journal"
 	"tidings/outlet/outlettest"
 	"tidings/recentchange"
 )
@@ -28,9 +27,7 @@ type site struct {
 }
 
 func newSite(t *testing.T) *site {
-	j := journal.NewMemory(outlettest.Options(""))
-	t.Cleanup(func() { j.Close() })
-	w := outlettest.NewWorld(t, j, hub.Options{Decode: func(e *tidings.Event) any {
+	w := outlettest.NewMemory(t, hub.Options{Decode: func(e *tidings.Event) any {
 		if rc, err := recentchange.Decode(e.ContentType, e.Payload); err == nil && recentchange.IsRecentChange(e.ContentType) {
 			return rc
 		}
@@ -40,7 +37,7 @@ func newSite(t *testing.T) *site {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /topics/", s.ServeTopic)
 	mux.Handle("GET /topics", s.ServeTopics(func(r *http.Request, p tidings.Pattern) ([]Topic, error) {
-		infos, err := j.Topics(r.Context(), p)
+		infos, err := w.Journal.Topics(r.Context(), p)
 		var topics []Topic
 		for _, i := range infos {
 			topics = append(topics, Topic{Topic: i.Topic, Events: i.Events})

@@ -20,7 +20,6 @@ import (
 	"tidings"
 	"tidings/edge"
 	"tidings/hub"
-	"tidings/journal"
 	"tidings/outlet"
 	"tidings/outlet/irc"
 	"tidings/outlet/outlettest"
@@ -244,9 +243,7 @@ func selfSigned(t *testing.T) tls.Certificate {
 // TestTLS: the same over TLS, and a connection that never finishes its handshake is closed.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	j := journal.NewMemory(outlettest.Options(""))
-	t.Cleanup(func() { j.Close() })
-	w := outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})
+	w := outlettest.NewMemory(t, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})
 	s, err := irc.New(irc.Options{Hub: w.Hub, Edge: w.Edge, May: w.Policy.May, RegisterTimeout: time.Second,
 		Topics: func(context.Context, tidings.Pattern) ([]tidings.Topic, error) { return []tidings.Topic{"/t"}, nil }})
 	if err != nil {

@@ -16,7 +16,6 @@ import (
 	"tidings"
 	"tidings/edge"
 	"tidings/hub"
-	"tidings/journal"
 	"tidings/outlet"
 	"tidings/outlet/irc"
 	"tidings/outlet/outlettest"
@@ -40,13 +39,7 @@ func serve(w *outlettest.World, change func(*irc.Options)) *feed {
 	w.Helper()
 	o := irc.Options{Hub: w.Hub, Edge: w.Edge, Authenticate: w.Policy.Authenticate, May: w.Policy.May, ServerName: "irc.example.org", Network: "Test",
 		Motd: "hello", Version: "tidings-test",
-		Topics: func(ctx context.Context, p tidings.Pattern) (ts []tidings.Topic, err error) {
-			infos, err := w.Journal.Topics(ctx, p)
-			for _, i := range infos {
-				ts = append(ts, i.Topic)
-			}
-			return ts, err
-		}}
+		Topics: w.Topics}
 	if change != nil {
 		change(&o)
 	}
@@ -79,9 +72,7 @@ func start(w *outlettest.World, s *irc.Server, ln net.Listener) *feed {
 
 func newFeed(t *testing.T, change func(*irc.Options)) *feed {
 	t.Helper()
-	j := journal.NewMemory(outlettest.Options(""))
-	t.Cleanup(func() { j.Close() })
-	return serve(outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{}), change)
+	return serve(outlettest.NewMemory(t, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{}), change)
 }
 
 // TestServeAfterClose: a Serve that comes too late closes its listener and returns.

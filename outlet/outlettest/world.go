@@ -22,8 +22,8 @@ const patience = 20 * time.Second
 // feedTail is the bound of a feed in the worlds of the suite: small, so that readers who lag go on from the journal.
 const feedTail = 64 << 10
 
-// World is a server without its listeners. Everything below /private is private, and what is below /brief goes when Trim
-// is called.
+// World is a server without its listeners. Everything below /private is private, and what is below /brief and /recentchange
+// goes when Trim is called.
 type World struct {
 	*testing.T
 	Journal journal.Journal
@@ -38,18 +38,23 @@ type World struct {
 // loss of power is for the journal's own suite, so nothing waits for it here.
 func Options(dir string) journal.Options {
 	return journal.Options{Dir: dir, Durability: journal.Interval, TrimInterval: -1, Log: slog.New(slog.DiscardHandler),
-		Retention: []journal.Retention{{Prefix: "/brief", Age: time.Hour}}}
+		Retention: []journal.Retention{{Prefix: "/brief", Age: time.Hour}, {Prefix: "/recentchange", Age: time.Hour}}}
+}
+
+// NewMemory returns a World on a journal in memory that ends with the test.
+func NewMemory(t *testing.T, ho hub.Options, eo edge.Options) *World {
+	t.Helper()
+	j := journal.NewMemory(Options(""))
+	t.Cleanup(func() { j.Close() })
+	return NewWorld(t, j, ho, eo)
 }
 
 // NewWorld returns a World on the journal, made with Options. It ends with the test; the journal stays open.
 func NewWorld(t *testing.T, j journal.Journal, ho hub.Options, eo edge.Options) *World {
 	t.Helper()
 	w := &World{T: t, Journal: j}
-	bucket, err := j.Bucket(t.Context(), "tokens")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Policy, err = access.Open(t.Context(), bucket, access.Options{Private: []tidings.Pattern{tidings.MustPattern("/private/**")}})
+	var err error
+	w.Policy, err = access.Open(t.Context(), w.Bucket("tokens"), access.Options{Private: []tidings.Pattern{tidings.MustPattern("/private/**")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +97,25 @@ func (w *World) shutdown(ctx context.Context) {
 		w.Hub.Close()
 		w.Policy.Close()
 	})
+}
+
+// Bucket returns the journal's bucket of the name.
+func (w *World) Bucket(name string) journal.Bucket {
+	w.Helper()
+	b, err := w.Journal.Bucket(context.Background(), name)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return b
+}
+
+// Topics returns the topics that there are, as outlets want it.
+func (w *World) Topics(ctx context.Context, p tidings.Pattern) (topics []tidings.Topic, err error) {
+	infos, err := w.Journal.Topics(ctx, p)
+	for _, i := range infos {
+		topics = append(topics, i.Topic)
+	}
+	return topics, err
 }
 
 // Append publishes an event and returns its position.
@@ -146,7 +170,7 @@ func number(payload []byte) (int, error) {
 	return *v.N, nil
 }
 
-// Trim removes what is below /brief.
+// Trim removes what is below /brief and /recentchange.
 func (w *World) Trim() {
 	w.Helper()
 	trimmer := w.Journal.(interface {

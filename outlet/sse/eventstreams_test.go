@@ -18,14 +18,12 @@ import (
 
 // assigner returns a server with ten events, and its epoch as ids have it.
 func assigner(t *testing.T) (s *Server, epoch string) {
-	j := journal.NewMemory(outlettest.Options(""))
-	t.Cleanup(func() { j.Close() })
-	w := outlettest.NewWorld(t, j, hub.Options{}, edge.Options{Loops: 1})
+	w := outlettest.NewMemory(t, hub.Options{}, edge.Options{Loops: 1})
 	w.Publish("/a", 1, 10)
 	if err := w.Hub.Drain(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	return &Server{Hub: w.Hub, Edge: w.Edge, MaxPatterns: 1}, fmt.Sprintf("%08x", j.Head().Epoch)
+	return &Server{Hub: w.Hub, Edge: w.Edge, MaxPatterns: 1}, fmt.Sprintf("%08x", w.Journal.Head().Epoch)
 }
 
 // FuzzLastEventID: what a client sends is a position or an error in KafkaSSE's words; one that is well-formed leads to

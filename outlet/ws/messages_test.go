@@ -15,7 +15,6 @@ import (
 	"tidings"
 	"tidings/edge"
 	"tidings/hub"
-	"tidings/journal"
 	"tidings/outlet/outlettest"
 	"tidings/outlet/ws"
 )
@@ -27,9 +26,7 @@ type world struct {
 
 func newWorld(t *testing.T, o ws.Options) *world {
 	t.Helper()
-	j := journal.NewMemory(outlettest.Options(""))
-	t.Cleanup(func() { j.Close() })
-	w := &world{World: outlettest.NewWorld(t, j, hub.Options{}, edge.Options{})}
+	w := &world{World: outlettest.NewMemory(t, hub.Options{}, edge.Options{})}
 	w.web = serve(w.World, o)
 	t.Cleanup(w.web.Close)
 	return w

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -18,7 +19,6 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/internal/transcript"
-	"tidings/journal"
 	"tidings/outlet"
 	"tidings/outlet/outlettest"
 	"tidings/recentchange"
@@ -30,53 +30,45 @@ import (
 //	POST PATH BODY         with [] in the place of U+FFFD
 //	WEBSOCKET PATH         a WebSocket: from then on a line is a packet, in both directions; <close> is the server's close frame
 //
-// Beside the directives of package transcript there are
+// Beside the directives of package transcript and of outlettest.Script there are
 //
 //	! change TITLE HOST WIKI     a recent change
 //	! publish TOPIC PAYLOAD      JSON
-//	! trim                       removes what is below /brief
 //	! sessions N                 waits until the server has so many sessions with a transport
 //	! polls N                    waits until so many polls are held
 //	! dropped REASON N           so many packets were dropped for the reason
 //	! ended REASON N             waits until so many sessions have ended for the reason
 //
-// The first two set {{position}}. {{start}} is the position before all of them and {{epoch}} its epoch.
+// The first two set {{position}}.
 func TestTranscripts(t *testing.T) {
 	transcript.Files(t, "testdata/*.txt", func(t *testing.T) *transcript.Runner {
 		t.Parallel()
-		j := journal.NewMemory(outlettest.Options(""))
-		t.Cleanup(func() { j.Close() })
-		w := outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})
 		o := Options{}
 		if strings.HasSuffix(t.Name(), "timeouts") {
 			o = Options{Heartbeat: time.Second, HeartbeatTimeout: 2 * time.Second, CloseTimeout: 2 * time.Second, PollTime: time.Second}
 		}
-		f := &fixture{web: serve(w, o)}
-		start := w.Hub.Head()
-		return &transcript.Runner{
-			Dial: f.dial,
-			Vars: map[string]string{"epoch": fmt.Sprintf("%08x", start.Epoch), "start": start.String()},
-			Do: map[string]func(map[string]string, string) error{
-				"change": f.change, "publish": f.publish, "trim": f.trim, "sessions": f.sessions, "polls": f.polls, "dropped": f.dropped, "ended": f.endedFor,
-			},
-		}
+		f := newFixture(t, o)
+		maps.Copy(f.script.Do, map[string]func(map[string]string, string) error{
+			"change": f.change, "publish": f.publish, "sessions": f.sessions, "polls": f.polls, "dropped": f.dropped, "ended": f.endedFor,
+		})
+		return &transcript.Runner{Dial: f.dial, Vars: f.script.Vars, Do: f.script.Do}
 	})
 }
 
-type fixture struct{ *web }
+type fixture struct {
+	*web
+	script *outlettest.Script
+}
 
-func (f *fixture) append(vars map[string]string, e tidings.Event) error {
-	r, err := f.w.Journal.Append(context.Background(), e)
-	if err != nil {
-		return err
-	}
-	vars["position"] = r[0].Position.String()
-	return f.w.Hub.Drain(context.Background())
+func newFixture(t *testing.T, o Options) *fixture {
+	t.Helper()
+	w := outlettest.NewMemory(t, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})
+	return &fixture{serve(w, o), outlettest.NewScript(w, nil)}
 }
 
 func (f *fixture) change(vars map[string]string, args string) error {
 	a := strings.Fields(args)
-	return f.append(vars, changeOf(a[0], a[1], a[2]))
+	return f.script.Event(vars, changeOf(a[0], a[1], a[2]))
 }
 
 func changeOf(title, host, wiki string) tidings.Event {
@@ -88,12 +80,7 @@ func changeOf(title, host, wiki string) tidings.Event {
 
 func (f *fixture) publish(vars map[string]string, args string) error {
 	topic, payload, _ := strings.Cut(args, " ")
-	return f.append(vars, tidings.Event{Topic: tidings.Topic(topic), ContentType: "application/json", Payload: []byte(payload), Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)})
-}
-
-func (f *fixture) trim(map[string]string, string) error {
-	f.w.Trim()
-	return nil
+	return f.script.Event(vars, tidings.Event{Topic: tidings.Topic(topic), ContentType: "application/json", Payload: []byte(payload)})
 }
 
 // await waits for a figure of the server's, which changes when another goroutine has done its part.

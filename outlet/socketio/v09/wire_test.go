@@ -16,22 +16,11 @@ import (
 	wsclient "github.com/coder/websocket"
 
 	"tidings"
-	"tidings/edge"
-	"tidings/hub"
 	"tidings/internal/transcript"
-	"tidings/journal"
-	"tidings/outlet"
 	"tidings/outlet/outlettest"
 	"tidings/outlet/socketio"
 	"tidings/websocket"
 )
-
-func newFixture(t *testing.T, o Options) *fixture {
-	t.Helper()
-	j := journal.NewMemory(outlettest.Options(""))
-	t.Cleanup(func() { j.Close() })
-	return &fixture{web: serve(outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{}), o)}
-}
 
 // raw sends text on a connection of its own.
 func (f *fixture) raw(t *testing.T, text string) *net.TCPConn {
@@ -69,7 +58,7 @@ func (f *fixture) poller(t *testing.T) *pollWire {
 
 func (f *fixture) happens(t *testing.T, title string) {
 	t.Helper()
-	if err := f.append(map[string]string{}, changeOf(title, "en.wikipedia.org", "enwiki")); err != nil {
+	if err := f.script.Event(map[string]string{}, changeOf(title, "en.wikipedia.org", "enwiki")); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -164,7 +153,7 @@ func TestAbortedPollsLoseNothing(t *testing.T) {
 		defer pace.Stop()
 		for n := 1; n <= changes; n++ {
 			<-pace.C
-			if err := f.append(map[string]string{}, changeOf(fmt.Sprintf("N%d.", n), "en.wikipedia.org", "enwiki")); err != nil {
+			if err := f.script.Event(map[string]string{}, changeOf(fmt.Sprintf("N%d.", n), "en.wikipedia.org", "enwiki")); err != nil {
 				published <- err
 				return
 			}
