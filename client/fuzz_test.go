@@ -11,6 +11,28 @@ import (
 	"tidings/xmpp/xmlstream"
 )
 
+// messageOf reads a message.
+func messageOf(raw []byte) (st stanza.Stanza, ok bool) {
+	var d xmlstream.Document
+	el, err := d.Parse(raw, nil)
+	if err == nil {
+		st, err = stanza.Parse(el)
+	}
+	return st, err == nil && st.Kind == stanza.Message
+}
+
+// counting returns a stream that counts what it tells.
+func counting(t *testing.T, told *int) *xmppStream {
+	return &xmppStream{c: &Client{notify: func(Notice) {}}, yield: func(e Event, err error) bool {
+		if err != nil && (e.Topic != "" || e.ID != "" || e.ContentType != "" || e.Payload != nil || e.Kind != tidings.Publish) {
+			t.Errorf("%+v with %v", e, err)
+		}
+		_, _ = e.RecentChange()
+		*told++
+		return true
+	}}
+}
+
 // FuzzMessage reads any message as one of a room, live or from the archive.
 func FuzzMessage(f *testing.F) {
 	for _, s := range []string{
@@ -28,24 +50,12 @@ func FuzzMessage(f *testing.F) {
 		f.Add([]byte(s), false)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, isLive bool) {
-		var d xmlstream.Document
-		el, err := d.Parse(raw, nil)
-		if err != nil {
-			return
-		}
-		st, err := stanza.Parse(el)
-		if err != nil || st.Kind != stanza.Message {
+		st, ok := messageOf(raw)
+		if !ok {
 			return
 		}
 		told := 0
-		s := &xmppStream{c: &Client{notify: func(Notice) {}}, yield: func(e Event, err error) bool {
-			if (err != nil) != (e.ContentType == "" && e.Payload == nil && e.ID == "" && e.Kind == tidings.Publish && e.Topic == "" && err != nil) {
-				t.Errorf("%+v with %v", e, err)
-			}
-			_, _ = e.RecentChange()
-			told++
-			return true
-		}}
+		s := counting(t, &told)
 		r := newRoom(s, jid.MustParse("a@b"))
 		r.subject, r.state, r.query = true, asking, "q"
 		if isLive {
@@ -84,24 +94,13 @@ func FuzzItem(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, mode uint8) {
-		var d xmlstream.Document
-		el, err := d.Parse(raw, nil)
-		if err != nil {
-			return
-		}
-		st, err := stanza.Parse(el)
-		if err != nil || st.Kind != stanza.Message {
+		st, ok := messageOf(raw)
+		if !ok {
 			return
 		}
 		told := 0
-		s := &xmppStream{c: &Client{notify: func(Notice) {}}, conn: new(dial.Conn), yield: func(e Event, err error) bool {
-			if (err != nil) != (e.Topic == "" && e.ContentType == "" && e.Payload == nil && e.ID == "") && e.Topic != "" {
-				t.Errorf("%+v with %v", e, err)
-			}
-			_, _ = e.RecentChange()
-			told++
-			return true
-		}}
+		s := counting(t, &told)
+		s.conn = new(dial.Conn)
 		n := newNode(s, jid.MustParse("p.b"), "/n", tidings.Pattern{})
 		s.parts = []part{n}
 		n.state, n.query, n.known = asking, "q", true

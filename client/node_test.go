@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"tidings"
 	"tidings/client"
 	model "tidings/pubsub"
-	"tidings/xmpp/server"
 )
 
 const enwikiNode = "xmpp://localhost/pubsub.localhost?;node=/recentchange/en.wikipedia.org"
@@ -31,71 +29,11 @@ func TestNodeEveryItemOnce(t *testing.T) {
 		for _, start := range []string{"live", "after", "since", "pattern"} {
 			t.Run(tt.name+", "+start, func(t *testing.T) {
 				t.Parallel()
-				const past, n = 150, 900
-				w := startXMPP(t, func(o *server.Options) { o.ResumeWindow = tt.window }, nil)
-				seed := rand.Uint64()
-				t.Logf("seed %d", seed)
-				random := rand.New(rand.NewPCG(seed, 0))
-				relay := newWire(t, w.addr, func(n int) int {
-					if n == 0 && start == "live" {
-						return 12_000 // enough to get there
-					}
-					return 6000 + random.IntN(30_000)
-				})
-				var first tidings.Position
-				for id := range past {
-					if p := w.change(id); id == 0 {
-						first = p
-					}
+				url, from := enwikiNode, start
+				if start == "pattern" {
+					url, from = "xmpp://hamlet:hamlet@localhost/pubsub.localhost?;node=/recentchange/*.wikipedia.org", "after"
 				}
-				if err := w.Hub.Drain(t.Context()); err != nil { // for readers they are the past from then on
-					t.Fatal(err)
-				}
-				url, from, want := enwikiNode, client.Live, past
-				switch start {
-				case "after":
-					from, want = client.After(first), 1
-				case "since":
-					from, want = client.Since(time.Now().Add(-time.Hour)), 0
-				case "pattern":
-					url, from, want = "xmpp://hamlet:hamlet@localhost/pubsub.localhost?;node=/recentchange/*.wikipedia.org", client.After(first), 1
-				}
-				r := readRoom(t, url, relay.ln.Addr().String(), nil, from, nil)
-				if start == "live" {
-					r.connected()
-				}
-				var publishing sync.WaitGroup
-				publishing.Go(func() {
-					for id := range n {
-						w.change(past + id)
-					}
-				})
-				defer publishing.Wait()
-				var last tidings.Position
-				for ; want < past+n; want++ {
-					switch v := r.next().(type) {
-					case error:
-						t.Fatalf("behind %s, with %d to come: %v", last, past+n-want, v)
-					case client.Event:
-						rc, ok := v.RecentChange()
-						if !ok || rc.ID != int64(want) || rc.Title != fmt.Sprintf("Title <%d>", want) || v.Position.Offset <= last.Offset ||
-							v.Topic != "/recentchange/en.wikipedia.org" || v.ID != v.Position.String() || v.Time.Unix() != 1772600767 {
-							t.Fatalf("%+v (%v) in %+v behind %s, want change %d", rc, ok, v, last, want)
-						}
-						last = v.Position
-					}
-					if tt.restart && want%300 == 299 {
-						w.restart(relay)
-					}
-				}
-				lines := relay.cut()
-				if lines < 4 {
-					t.Errorf("there were %d connections only", lines)
-				}
-				if resumed := w.srv.Stats().Resumed; !tt.restart && (resumed > 0) != (tt.window == 0) {
-					t.Errorf("%d sessions were resumed", resumed)
-				}
-				t.Logf("%d connections", lines)
+				testOnce(t, url, from, "/recentchange/en.wikipedia.org", tt.window, tt.restart)
 			})
 		}
 	}
@@ -248,41 +186,7 @@ func TestNodePayloads(t *testing.T) {
 		func(topic tidings.Topic) bool { return !news(topic) })
 }
 
-// What is not kept any more is a gap, at the beginning and in the middle.
-func TestNodeGap(t *testing.T) {
-	for name, window := range map[string]time.Duration{"resumed": 0, "from the archive": -1} {
-		t.Run(name, func(t *testing.T) {
-			w := startXMPP(t, func(o *server.Options) { o.ResumeWindow = window }, nil)
-			relay := newWire(t, w.addr, nil)
-			ps := w.Publish("/brief/a", 1, 3)
-			w.Trim()
-			oldest := ps[2]
-			four := w.Publish("/brief/a", 4, 4)[0]
-			r := readRoom(t, "xmpp://localhost/pubsub.localhost?;node=/brief/a", relay.ln.Addr().String(), nil, client.After(ps[0]), nil)
-			gap, ok := errors.AsType[*tidings.GapError](r.err())
-			if !ok || gap.Asked != ps[0] || gap.Oldest != oldest {
-				t.Fatalf("%v", gap)
-			}
-			if e := r.event(); e.Position != four {
-				t.Fatalf("%+v", e)
-			}
-			r.connected()
-			relay.refuse(true)
-			relay.cut()
-			five := w.Publish("/brief/a", 5, 5)[0]
-			w.Trim()
-			six := w.Publish("/brief/a", 6, 6)[0]
-			relay.refuse(false)
-			gap, ok = errors.AsType[*tidings.GapError](r.err())
-			if !ok || gap.Asked != four || gap.Oldest != five {
-				t.Fatalf("%v", gap)
-			}
-			if e := r.event(); e.Position != six {
-				t.Fatalf("%+v", e)
-			}
-		})
-	}
-}
+func TestNodeGap(t *testing.T) { testGap(t, "xmpp://localhost/pubsub.localhost?;node=/brief/a") }
 
 // Errors that do not pass end the stream, and say which they are.
 func TestNodeErrors(t *testing.T) {
@@ -295,14 +199,7 @@ func TestNodeErrors(t *testing.T) {
 		}
 	}
 	const service, ann = "xmpp://localhost/pubsub.localhost", "xmpp://bernardo:bernardo@localhost/pubsub.localhost"
-	for _, tt := range []struct {
-		name, url string
-		patterns  []string
-		filters   []client.Filter
-		from      client.From
-		kind      tidings.ErrorKind
-		text      string
-	}{
+	w.refuses(t, []unreadable{
 		{name: "no node", url: service + "?;node=nothing", kind: tidings.ErrNotFound, text: "item-not-found"},
 		{name: "no such service", url: "xmpp://localhost/pubsub.nowhere?;node=nothing", kind: tidings.ErrNotFound},
 		{name: "private", url: service + "?;node=/private/a", kind: tidings.ErrForbidden, text: "forbidden"},
@@ -313,19 +210,7 @@ func TestNodeErrors(t *testing.T) {
 		{name: "zero pattern", url: service, patterns: []string{""}, kind: tidings.ErrInvalid},
 		{name: "overlapping", url: service, patterns: []string{"/news/*", "/**"}, kind: tidings.ErrInvalid, text: "same node"},
 		{name: "bad id", url: service + "?;node=/news", from: client.AfterID("nonsense"), kind: tidings.ErrNotFound, text: "cannot be read from there"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var ps []tidings.Pattern
-			for _, p := range tt.patterns {
-				pattern, _ := tidings.ParsePattern(p)
-				ps = append(ps, pattern)
-			}
-			r := readRoom(t, tt.url, w.addr, ps, tt.from, tt.filters)
-			if err := r.err(); tidings.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.text) {
-				t.Errorf("%v (%v), want %v and %q", err, tidings.KindOf(err), tt.kind, tt.text)
-			}
-		})
-	}
+	})
 	w.subscriptions(0)
 
 	// What is ended in the middle.

@@ -2,25 +2,18 @@ package client_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	crand "crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
-	"math/big"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"tidings"
 	"tidings/client"
 	"tidings/xmpp/server"
+	"tidings/xmpp/xmpptest"
 )
 
 const enwiki = "xmpp://localhost/enwiki@conference.localhost"
@@ -31,65 +24,7 @@ func TestRoomEveryEventOnce(t *testing.T) {
 		for _, start := range []string{"live", "after", "since"} {
 			t.Run(name+", "+start, func(t *testing.T) {
 				t.Parallel()
-				const past, n = 150, 900
-				w := startXMPP(t, func(o *server.Options) { o.ResumeWindow = window }, nil)
-				seed := rand.Uint64()
-				t.Logf("seed %d", seed)
-				random := rand.New(rand.NewPCG(seed, 0))
-				relay := newWire(t, w.addr, func(n int) int {
-					if n == 0 && start == "live" {
-						return 12_000 // enough to get there
-					}
-					return 4000 + random.IntN(60_000)
-				})
-				var first tidings.Position
-				for id := range past {
-					if p := w.change(id); id == 0 {
-						first = p
-					}
-				}
-				if err := w.Hub.Drain(t.Context()); err != nil { // for readers they are the past from then on
-					t.Fatal(err)
-				}
-				from, want := client.Live, past
-				switch start {
-				case "after":
-					from, want = client.After(first), 1
-				case "since":
-					from, want = client.Since(time.Now().Add(-time.Hour)), 0
-				}
-				r := readRoom(t, enwiki, relay.ln.Addr().String(), nil, from, nil)
-				if start == "live" {
-					r.connected()
-				}
-				var publishing sync.WaitGroup
-				publishing.Go(func() {
-					for id := range n {
-						w.change(past + id)
-					}
-				})
-				defer publishing.Wait()
-				var last tidings.Position
-				for ; want < past+n; want++ {
-					switch v := r.next().(type) {
-					case error:
-						t.Fatalf("behind %s, with %d to come: %v", last, past+n-want, v)
-					case client.Event:
-						rc, ok := v.RecentChange()
-						if !ok || rc.ID != int64(want) || rc.Title != fmt.Sprintf("Title <%d>", want) || v.Position.Offset <= last.Offset {
-							t.Fatalf("%+v (%v) at %s behind %s, want change %d", rc, ok, v.Position, last, want)
-						}
-						last = v.Position
-					}
-				}
-				lines := relay.cut()
-				if lines < 4 {
-					t.Errorf("there were %d connections only", lines)
-				}
-				if resumed := w.srv.Stats().Resumed; (resumed > 0) != (window == 0) {
-					t.Errorf("%d sessions were resumed", resumed)
-				}
-				t.Logf("%d connections", lines)
+				testOnce(t, enwiki, start, "", window, false)
 			})
 		}
 	}
@@ -184,41 +119,7 @@ func TestRoomAddress(t *testing.T) {
 	}
 }
 
-// What is not kept any more is a gap, at the beginning and in the middle.
-func TestRoomGap(t *testing.T) {
-	for name, window := range map[string]time.Duration{"resumed": 0, "from the archive": -1} {
-		t.Run(name, func(t *testing.T) {
-			w := startXMPP(t, func(o *server.Options) { o.ResumeWindow = window }, nil)
-			relay := newWire(t, w.addr, nil)
-			ps := w.Publish("/brief/a", 1, 3)
-			w.Trim()
-			oldest := ps[2]
-			four := w.Publish("/brief/a", 4, 4)[0]
-			r := readRoom(t, "xmpp://localhost/brief@conference.localhost", relay.ln.Addr().String(), nil, client.After(ps[0]), nil)
-			gap, ok := errors.AsType[*tidings.GapError](r.err())
-			if !ok || gap.Asked != ps[0] || gap.Oldest != oldest {
-				t.Fatalf("%v", gap)
-			}
-			if e := r.event(); e.Position != four {
-				t.Fatalf("%+v", e)
-			}
-			r.connected()
-			relay.refuse(true)
-			relay.cut()
-			five := w.Publish("/brief/a", 5, 5)[0]
-			w.Trim()
-			six := w.Publish("/brief/a", 6, 6)[0]
-			relay.refuse(false)
-			gap, ok = errors.AsType[*tidings.GapError](r.err())
-			if !ok || gap.Asked != four || gap.Oldest != five {
-				t.Fatalf("%v", gap)
-			}
-			if e := r.event(); e.Position != six {
-				t.Fatalf("%+v", e)
-			}
-		})
-	}
-}
+func TestRoomGap(t *testing.T) { testGap(t, "xmpp://localhost/brief@conference.localhost") }
 
 // Errors that do not pass end the stream.
 func TestRoomErrors(t *testing.T) {
@@ -226,15 +127,7 @@ func TestRoomErrors(t *testing.T) {
 	w.Publish("/private/a", 1, 1)
 	w.Publish("/news", 1, 1)
 	_, token := w.Token("/private/**")
-	for _, tt := range []struct {
-		name, url string
-		patterns  []string
-		filters   []client.Filter
-		from      client.From
-		opts      []client.Option
-		kind      tidings.ErrorKind
-		text      string
-	}{
+	w.refuses(t, []unreadable{
 		{name: "no room", url: "xmpp://localhost/nothing@conference.localhost", kind: tidings.ErrNotFound, text: "no room nothing"},
 		{name: "no such service", url: "xmpp://localhost/a@nowhere.localhost", kind: tidings.ErrNotFound},
 		{name: "private", url: "xmpp://localhost", patterns: []string{"/private/a"}, kind: tidings.ErrUnauthenticated, text: "private"},
@@ -246,18 +139,7 @@ func TestRoomErrors(t *testing.T) {
 		{name: "account", url: "xmpp://ann:secret@localhost/news@conference.localhost", kind: tidings.ErrUnauthenticated},
 		{name: "another domain", url: "xmpp://example.org/news@conference.example.org", kind: tidings.ErrInvalid, text: "host-unknown"},
 		{name: "needs TLS", url: "xmpps://localhost/news@conference.localhost", kind: tidings.ErrUnavailable},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var ps []tidings.Pattern
-			for _, p := range tt.patterns {
-				ps = append(ps, tidings.MustPattern(p))
-			}
-			r := readRoom(t, tt.url, w.addr, ps, tt.from, tt.filters, tt.opts...)
-			if err := r.err(); tidings.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.text) {
-				t.Errorf("%v (%v), want %v and %q", err, tidings.KindOf(err), tt.kind, tt.text)
-			}
-		})
-	}
+	})
 	// With the token it can be read, and no longer.
 	id, token2 := w.Token("/private/**")
 	r := readRoom(t, "xmpp://localhost", w.addr, []tidings.Pattern{tidings.MustPattern("/private/a")}, client.Live, nil, client.WithToken(token2))
@@ -303,25 +185,9 @@ func TestXMPPAddresses(t *testing.T) {
 
 // Over TLS the server has to be the one that it says.
 func TestRoomTLS(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
-	der, err := x509.CreateCertificate(crand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(cert)
-	w := startXMPP(t, func(o *server.Options) {
-		o.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-	}, nil)
-	r := readRoom(t, enwiki, w.addr, nil, client.Live, nil, client.WithTLS(&tls.Config{RootCAs: roots}))
+	own, trust := xmpptest.Certificate(t)
+	w := startXMPP(t, func(o *server.Options) { o.TLS = own }, nil)
+	r := readRoom(t, enwiki, w.addr, nil, client.Live, nil, client.WithTLS(trust))
 	r.connected()
 	if st := w.srv.Stats(); st.TLS != 1 {
 		t.Errorf("%+v", st)

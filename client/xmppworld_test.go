@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,16 +13,15 @@ import (
 	"tidings/client"
 	"tidings/edge"
 	"tidings/hub"
-	"tidings/journal"
 	"tidings/outlet"
 	"tidings/outlet/outlettest"
 	"tidings/outlet/xmpp/pubsub"
 	"tidings/outlet/xmpp/room"
 	model "tidings/pubsub"
 	"tidings/recentchange"
-	"tidings/xmpp/sasl"
 	"tidings/xmpp/server"
 	"tidings/xmpp/service"
+	"tidings/xmpp/xmpptest"
 )
 
 // patience bounds every wait; passing it is a failure.
@@ -114,26 +111,6 @@ func (w *wire) refuse(down bool) {
 	w.down = down
 }
 
-// users are accounts whose password is their name.
-type users []string
-
-func (u users) Exists(localpart string) bool { return slices.Contains(u, localpart) }
-
-func (u users) Keys(username string, h sasl.Hash) (sasl.Keys, string) {
-	k, err := h.Keys(username, []byte("salt"), sasl.MinIterations)
-	if err != nil {
-		panic(err)
-	}
-	if !u.Exists(username) {
-		return k, ""
-	}
-	return k, username
-}
-
-func (users) Attempt(context.Context, string, netip.Addr) (func(bool), error) {
-	return func(bool) {}, nil
-}
-
 // xmppWorld is a Tidings server with rooms and nodes.
 type xmppWorld struct {
 	*outlettest.World
@@ -149,50 +126,35 @@ type xmppWorld struct {
 // startXMPP serves the rooms of a world, and what the test adds.
 func startXMPP(t *testing.T, change func(*server.Options), services map[string]service.Service) *xmppWorld {
 	t.Helper()
-	o := outlettest.Options("")
-	j := journal.NewMemory(o)
-	t.Cleanup(func() { j.Close() })
-	w := &xmppWorld{World: outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(recentchange.Wikis{})}, edge.Options{})}
-	topics := func(ctx context.Context, p tidings.Pattern) (ts []tidings.Topic, err error) {
-		infos, err := j.Topics(ctx, p)
-		for _, i := range infos {
-			ts = append(ts, i.Topic)
-		}
-		return ts, err
-	}
+	w := &xmppWorld{World: outlettest.NewMemory(t, hub.Options{Decode: outlet.Decoder(recentchange.Wikis{})}, edge.Options{})}
 	var err error
 	w.rooms, err = room.New(room.Options{
-		Hub: w.Hub, Edge: w.Edge, Authenticate: w.Policy.Authenticate, May: w.Policy.May, Audience: w.Policy.Audience, Topics: topics,
+		Hub: w.Hub, Edge: w.Edge, Authenticate: w.Policy.Authenticate, May: w.Policy.May, Audience: w.Policy.Audience, Topics: w.Topics,
 		Wikis: recentchange.Wikis{"enwiki": {ServerName: "en.wikipedia.org", ServerURL: "https://en.wikipedia.org"}},
 		Rooms: map[string]room.Room{"brief": {Patterns: []tidings.Pattern{tidings.MustPattern("/brief/**")}}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	bucket, err := j.Bucket(t.Context(), "nodes")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.nodes, err = model.Open(t.Context(), model.Options{Store: bucket, Log: j, Hub: w.Hub, Policy: w.Policy, Domain: "localhost"})
+	w.nodes, err = model.Open(t.Context(), model.Options{Store: w.Bucket("nodes"), Log: w.Journal, Hub: w.Hub, Policy: w.Policy, Domain: "localhost"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.nodes.Close() })
-	w.again = func() { w.serve(change, services, topics) }
+	w.again = func() { w.serve(change, services) }
 	w.again()
-	t.Cleanup(func() { w.stop() })
 	return w
 }
 
 // serve starts the server.
-func (w *xmppWorld) serve(change func(*server.Options), services map[string]service.Service, topics func(context.Context, tidings.Pattern) ([]tidings.Topic, error)) {
+func (w *xmppWorld) serve(change func(*server.Options), services map[string]service.Service) {
 	w.Helper()
 	var err error
-	w.pubsub, err = pubsub.New(pubsub.Options{Model: w.nodes, Hub: w.Hub, Edge: w.Edge, May: w.Policy.May, Audience: w.Policy.Audience, Topics: topics})
+	w.pubsub, err = pubsub.New(pubsub.Options{Model: w.nodes, Hub: w.Hub, Edge: w.Edge, May: w.Policy.May, Audience: w.Policy.Audience, Topics: w.Topics})
 	if err != nil {
 		w.Fatal(err)
 	}
-	so := server.Options{Edge: w.Edge, Domain: "localhost", Anonymous: true, Users: users{"hamlet", "bernardo", "yorick"}}
+	so := server.Options{Edge: w.Edge, Domain: "localhost", Anonymous: true, Users: xmpptest.Users{"hamlet", "bernardo", "yorick"}}
 	if change != nil {
 		change(&so)
 	}
@@ -208,26 +170,13 @@ func (w *xmppWorld) serve(change func(*server.Options), services map[string]serv
 			w.Fatal(err)
 		}
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.Fatal(err)
+	mode := server.NoTLS
+	if so.TLS != nil {
+		mode = server.StartTLS
 	}
-	w.addr = ln.Addr().String()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		mode := server.NoTLS
-		if so.TLS != nil {
-			mode = server.StartTLS
-		}
-		if err := w.srv.Serve(ln, mode); err != nil {
-			w.Error(err)
-		}
-	}()
 	srv, ps := w.srv, w.pubsub
-	w.stop = sync.OnceFunc(func() {
+	w.addr, w.stop = xmpptest.Serve(w, func(ln net.Listener) error { return srv.Serve(ln, mode) }, func() {
 		srv.Close()
-		<-done
 		ps.Close()
 	})
 }
