@@ -14,21 +14,18 @@ import (
 	"tidings"
 	"tidings/edge"
 	"tidings/hub"
-	"tidings/journal"
 	"tidings/outlet"
 	"tidings/outlet/outlettest"
 	"tidings/outlet/xmpp/room"
 	"tidings/recentchange"
 	"tidings/xmpp/server"
+	"tidings/xmpp/xmpptest"
 )
 
 func TestRun(t *testing.T) {
-	j := journal.NewMemory(outlettest.Options(""))
-	t.Cleanup(func() { j.Close() })
-	w := outlettest.NewWorld(t, j, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})
-	rooms, err := room.New(room.Options{Hub: w.Hub, Edge: w.Edge, May: w.Policy.May, Audience: w.Policy.Audience,
-		Topics: func(context.Context, tidings.Pattern) ([]tidings.Topic, error) { return nil, nil },
-		Wikis:  recentchange.Wikis{"enwiki": {ServerName: "en.wikipedia.org"}}})
+	w := outlettest.NewMemory(t, hub.Options{Decode: outlet.Decoder(nil)}, edge.Options{})
+	rooms, err := room.New(room.Options{Hub: w.Hub, Edge: w.Edge, May: w.Policy.May, Audience: w.Policy.Audience, Topics: w.Topics,
+		Wikis: recentchange.Wikis{"enwiki": {ServerName: "en.wikipedia.org"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,18 +36,7 @@ func TestRun(t *testing.T) {
 	if err := srv.Handle("conference.localhost", rooms); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln, server.NoTLS) }()
-	t.Cleanup(func() {
-		srv.Close()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
+	addr, _ := xmpptest.Serve(t, func(ln net.Listener) error { return srv.Serve(ln, server.NoTLS) }, srv.Close)
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -58,7 +44,7 @@ func TestRun(t *testing.T) {
 	var errs bytes.Buffer
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, "xmpp://"+ln.Addr().String()+"/enwiki@conference.localhost", lines, &errs)
+		ended <- run(ctx, "xmpp://"+addr+"/enwiki@conference.localhost", lines, &errs)
 		lines.Close()
 	}()
 	for rooms.Stats().Joins == 0 || rooms.Stats().Pages == 0 { // it reads behind the end of the archive that it was told
