@@ -1,8 +1,6 @@
 package pubsub
 
 import (
-	"context"
-
 	"tidings/edge"
 	wire "tidings/outlet/xmpp"
 	model "tidings/pubsub"
@@ -56,6 +54,7 @@ func (a *announcement) Open(after service.Mark) (*edge.Group, service.Source, er
 
 // said is the source of an announcement.
 type said struct {
+	unread
 	news *announcement
 	done bool
 }
@@ -81,7 +80,3 @@ func (s *said) Mark() service.Mark {
 	}
 	return s.news.mark
 }
-
-func (s *said) Fetch(context.Context) {}
-func (s *said) Goodbye() []byte       { return nil }
-func (s *said) Close()                {}

@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"context"
 	"sync/atomic"
 
 	"tidings"
@@ -181,9 +182,17 @@ func (r *reading) Next() ([]byte, edge.Status) {
 func standing(at service.Mark) service.Source { return &still{at: at} }
 
 type still struct {
-	nothing
+	unread
 	at service.Mark
 }
 
 func (s *still) Next() ([]byte, edge.Status) { return nil, edge.Idle }
+func (s *still) Advance(int) []byte          { return nil }
 func (s *still) Mark() service.Mark          { return s.at }
+
+// unread is what a source has that reads nothing.
+type unread struct{}
+
+func (unread) Fetch(context.Context) {}
+func (unread) Goodbye() []byte       { return nil }
+func (unread) Close()                {}

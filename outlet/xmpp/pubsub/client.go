@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"tidings"
+	"tidings/outlet/xmpp/requests"
 	model "tidings/pubsub"
 	"tidings/xmpp/jid"
 	"tidings/xmpp/service"
@@ -13,13 +14,13 @@ import (
 
 // client is a peer that the service knows: it has sent something, or is available.
 type client struct {
-	srv     *Server
-	peer    service.Peer
-	who     model.Entity
-	full    jid.JID
-	bare    string
-	account *account // behind a link
-	queue            // belongs to the goroutine that owns the peer
+	srv            *Server
+	peer           service.Peer
+	who            model.Entity
+	full           jid.JID
+	bare           string
+	account        *account // behind a link
+	requests.Queue          // belongs to the goroutine that owns the peer
 
 	*turns // its own; behind a link those of its account
 
@@ -31,6 +32,11 @@ type client struct {
 
 // place names a subscription of a client.
 type place struct{ node, subID string }
+
+// Peer, Begin and End implement requests.Client: an answer comes before the notices of what it answers.
+func (c *client) Peer() service.Peer { return c.peer }
+func (c *client) Begin()             { c.hold() }
+func (c *client) End()               { c.release() }
 
 // client returns what is known of the peer, and makes it known.
 func (s *Server) client(p service.Peer) *client {
@@ -124,7 +130,7 @@ func (s *Server) Gone(p service.Peer) {
 	if c == nil {
 		return
 	}
-	c.gone = true
+	s.desk.Close(c)
 	if c.account != nil { // what it subscribes to stays until messages come back
 		s.let(c.account)
 		return

@@ -208,8 +208,8 @@ func (c *client) arrive() {
 			return nil
 		}
 		return func() {
-			if !c.gone {
-				c.send(b)
+			if !c.Closed() {
+				c.srv.desk.Send(c, b)
 			}
 		}
 	})

@@ -135,24 +135,41 @@ func TestGreedy(t *testing.T) {
 	for i := range 20 {
 		p.ask("set", pubsubSet, fmt.Sprintf("<publish node='n'><item id='%d'><a xmlns='b'>%s</a></item></publish>", i, strings.Repeat("x", 3000)))
 	}
-	p.out, p.tasks, p.mute = nil, 0, true
+	p.Out, p.Tasks, p.Mute = nil, 0, true
 	const asked = 1500
 	for i := range asked {
-		p.say(fmt.Sprintf("<iq type='get' id='%d' to='pubsub.localhost'><pubsub xmlns='%s'><items node='n'/></pubsub></iq>", i, model.NS))
+		p.Say(fmt.Sprintf("<iq type='get' id='%d' to='pubsub.localhost'><pubsub xmlns='%s'><items node='n'/></pubsub></iq>", i, model.NS))
 	}
-	refused := len(p.out)
-	for i := range p.out {
-		if p.out[i].Err().Condition != "resource-constraint" {
-			t.Fatalf("unasked: %s", p.out[i].Element.Raw())
+	refused := len(p.Out)
+	for i := range p.Out {
+		if p.Out[i].Err().Condition != "resource-constraint" {
+			t.Fatalf("unasked: %s", p.Out[i].Element.Raw())
 		}
 	}
-	if p.tasks != 1 || refused == 0 || refused > asked/2 || c.srv.Stats().Dropped[pubsub.DropJobs] != uint64(refused) {
-		t.Errorf("%d requests are under way and %d refused: %+v", p.tasks, refused, c.srv.Stats())
+	if p.Tasks != 1 || refused == 0 || refused > asked/2 || c.srv.Stats().Dropped[pubsub.DropJobs] != uint64(refused) {
+		t.Errorf("%d requests are under way and %d refused: %+v", p.Tasks, refused, c.srv.Stats())
 	}
-	p.mute = false
+	p.Mute = false
 	c.run()
-	if len(p.out) != asked {
-		t.Errorf("%d of %d requests are answered", len(p.out), asked)
+	if len(p.Out) != asked {
+		t.Errorf("%d of %d requests are answered", len(p.Out), asked)
+	}
+}
+
+// A client that goes while its request is under way leaves nothing behind.
+func TestGoneMeanwhile(t *testing.T) {
+	c := newCourt(t, newEdge(t))
+	defer c.close()
+	p := c.peer("hamlet")
+	p.ask("set", pubsubSet, "<create node='n'/>")
+	p.ask("set", pubsubSet, "<subscribe node='n' jid='hamlet@localhost/x'/>")
+	if st := c.srv.Stats(); st.Flows != 1 {
+		t.Fatalf("subscribed: %+v", st)
+	}
+	p.Say("<iq type='get' id='1' to='pubsub.localhost'><pubsub xmlns='" + model.NS + "'><items node='n'/></pubsub></iq>")
+	p.Gone()
+	if st := c.srv.Stats(); st.Flows != 0 || st.Clients != 0 {
+		t.Errorf("left behind: %+v", st)
 	}
 }
 
@@ -202,7 +219,7 @@ func FuzzStanzas(f *testing.F) {
 			if !users[user] {
 				continue
 			}
-			if st, ok := c.peer(user).say(text); ok && st.Request() {
+			if st, ok := c.peer(user).Try(text); ok && st.Request() {
 				asked[user+" "+st.ID]++
 			}
 			if len(line)%2 == 0 {
@@ -211,8 +228,8 @@ func FuzzStanzas(f *testing.F) {
 		}
 		c.run()
 		for user, p := range c.peers {
-			for i := range p.out {
-				if st := &p.out[i]; st.Kind == stanza.IQ {
+			for i := range p.Out {
+				if st := &p.Out[i]; st.Kind == stanza.IQ {
 					asked[user+" "+st.ID]--
 				}
 			}
@@ -223,7 +240,7 @@ func FuzzStanzas(f *testing.F) {
 			}
 		}
 		for _, p := range c.peers {
-			p.gone()
+			p.Gone()
 		}
 		if st := c.srv.Stats(); st.Clients != 0 || c.hub.Stats().Subscriptions != 0 {
 			t.Errorf("left behind: %+v, %d subscriptions of the hub", st, c.hub.Stats().Subscriptions)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tidings"
+	"tidings/outlet/xmpp/requests"
 	model "tidings/pubsub"
 	"tidings/xmpp/dataform"
 	"tidings/xmpp/delay"
@@ -41,16 +42,17 @@ func (r *request) fail(err error)        { r.peer.Send(r.st.AppendError(nil, err
 // do has the work done when the client's earlier requests have been answered.
 func (r *request) do(f work) {
 	var payload []byte
-	r.add(job{
-		prepare: func(ctx context.Context) (err error) {
+	desk := &r.srv.desk
+	desk.Add(r.client, requests.Job{
+		Prepare: func(ctx context.Context) (err error) {
 			payload, err = f(ctx)
 			return err
 		},
-		finish: func(done func()) {
-			r.send(append(r.st.AppendResult(r.before, payload), r.behind...))
-			r.pause(done)
+		Finish: func(done func()) {
+			desk.Send(r.client, append(r.st.AppendResult(r.before, payload), r.behind...))
+			desk.Taken(r.client, done)
 		},
-		refuse: r.refuse,
+		Refuse: r.refuse,
 	})
 }
 

@@ -3,6 +3,7 @@ package pubsub
 import (
 	"context"
 
+	"tidings/outlet/xmpp/requests"
 	model "tidings/pubsub"
 	"tidings/xmpp/dataform"
 	"tidings/xmpp/service"
@@ -84,12 +85,12 @@ func (s *Server) message(p service.Peer, st *stanza.Stanza) {
 	head := *st
 	head.Element = xmlstream.Element{}
 	node, subID := f.Value("pubsub#node"), f.Value("pubsub#subid")
-	c.add(job{
-		prepare: func(ctx context.Context) error {
+	s.desk.Add(c, requests.Job{
+		Prepare: func(ctx context.Context) error {
 			return s.opt.Model.Approve(ctx, c.who, node, subscriber, subID, allow)
 		},
-		finish: func(done func()) { done() },
-		refuse: func(err error) { p.Send(head.AppendError(nil, errorOf(err))) },
+		Finish: func(done func()) { done() },
+		Refuse: func(err error) { p.Send(head.AppendError(nil, errorOf(err))) },
 	})
 }
 

@@ -29,6 +29,7 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/internal/drops"
+	"tidings/outlet/xmpp/requests"
 	model "tidings/pubsub"
 	"tidings/xmpp/jid"
 	"tidings/xmpp/service"
@@ -67,8 +68,13 @@ type Link struct {
 	Host, Embedded string
 }
 
-// requestTime bounds what one request asks of the journal.
-const requestTime = 10 * time.Second
+// Limits of requests.
+const (
+	requestTime = 10 * time.Second // for what one asks of the journal
+	maxWaiting  = 1000             // of one client
+)
+
+var errSlow = tidings.Errorf(tidings.ErrUnavailable, "that took too long: ask for less, or later")
 
 // The reasons for which this package drops something.
 const (
@@ -83,6 +89,7 @@ type Server struct {
 	opt    Options
 	domain jid.JID
 	drops  *drops.Drops
+	desk   requests.Desk
 	pauses *edge.Group // which nothing wakes
 	stop   func()      // of listening to the model
 	ctx    context.Context
@@ -122,6 +129,8 @@ func New(o Options) (*Server, error) {
 	s := &Server{opt: o, domain: domain, drops: drops.New(o.Log, "xmpp-pubsub"), pauses: o.Edge.NewGroup(),
 		clients: map[service.Peer]*client{}, byBare: map[string][]*client{},
 		accounts: map[string]*account{}, channels: map[channelKey]*channel{}, globs: map[*account]int{}}
+	s.desk = requests.Desk{Most: maxWaiting, Time: requestTime, Slow: errSlow, Pauses: s.pauses,
+		Dropped: func(p service.Peer) { s.drops.Add(DropJobs, 1, "client", p.JID()) }}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.stop = o.Model.Listen(s.hear)
 	return s, nil

@@ -42,8 +42,8 @@ func (s *Server) archive(r *request, a *asked, q mam.Query) {
 		s.pages.Add(1)
 		v := s.welcome(r.peer)
 		b := appendTo(nil, r.st.From, messages)
-		v.send(r.st.AppendResult(b, fin.Append(nil)))
-		v.pause(done)
+		s.desk.Send(v, r.st.AppendResult(b, fin.Append(nil)))
+		s.desk.Taken(v, done)
 	})
 }
 

@@ -114,7 +114,7 @@ func (s *Server) recheck(f *flow) {
 	}
 	f.handle.Detach()
 	// On the goroutine that owns the peer.
-	f.occ.visitor.peer.Attach(&pause{s, func() { f.Ended(errWithdrawn) }})
+	f.occ.visitor.peer.Attach(s.desk.Pause(func() { f.Ended(errWithdrawn) }))
 }
 
 // live is a source that ends, once it has given out what there is, when the server stops.

@@ -17,6 +17,8 @@ import (
 	"tidings/outlet/outlettest"
 	"tidings/outlet/xmpp/room"
 	"tidings/recentchange"
+	"tidings/xmpp/service/servicetest"
+	"tidings/xmpp/stanza"
 )
 
 // A peer that asks for much and takes nothing has one answer waiting, and is refused what is too much; when it takes
@@ -27,43 +29,41 @@ func TestGreedy(t *testing.T) {
 	w.Publish("/news/a", 1, 120)
 	p := newPeer(t, s, "greedy@localhost/x")
 	const asked = 4200 // one more than may wait, and some
-	tasks := 0
-	p.onTask = func() { tasks++ }
 	for i := range asked {
-		p.say(fmt.Sprintf("<iq type='set' id='%d' to='\\2fnews\\2fa@conference.localhost'><query xmlns='urn:xmpp:mam:2'/></iq>", i))
+		p.Say(fmt.Sprintf("<iq type='set' id='%d' to='\\2fnews\\2fa@conference.localhost'><query xmlns='urn:xmpp:mam:2'/></iq>", i))
 	}
-	if tasks != 1 {
-		t.Errorf("%d requests are under way at once", tasks)
+	if p.Tasks != 1 {
+		t.Errorf("%d requests are under way at once", p.Tasks)
 	}
-	refused := len(p.out)
-	for _, st := range p.out {
-		if !strings.Contains(string(st), "type='error'") || !strings.Contains(string(st), "resource-constraint") {
-			t.Fatalf("unasked: %s", st)
+	refused := len(p.Out)
+	for i := range p.Out {
+		if p.Out[i].Err().Condition != "resource-constraint" {
+			t.Fatalf("unasked: %s", p.Out[i].Element.Raw())
 		}
 	}
 	if refused == 0 || refused > asked/2 {
 		t.Errorf("%d of %d are refused", refused, asked)
 	}
-	p.out = nil
+	p.Out = nil
 	next := 0
 	for range 500 { // the others would take long
-		for !p.step() {
+		for !p.Step() {
 			t.Fatal("nothing goes on")
 		}
-		for _, st := range p.out {
-			if strings.HasPrefix(string(st), "<iq ") {
-				if !strings.Contains(string(st), fmt.Sprintf(" id='%d'>", next)) || !strings.Contains(string(st), "<fin ") {
-					t.Fatalf("want the answer to %d, got %s", next, st)
+		for i := range p.Out {
+			if st := &p.Out[i]; st.Kind == stanza.IQ {
+				if st.ID != fmt.Sprint(next) || st.Payload().Name() != "fin" {
+					t.Fatalf("want the answer to %d, got %s", next, st.Element.Raw())
 				}
 				next++
 			}
 		}
-		p.out = nil
+		p.Out = nil
 	}
 	if next == 0 {
 		t.Error("no page was finished")
 	}
-	p.gone()
+	p.Gone()
 	if st := s.Stats(); st.Visitors != 0 || st.Occupants != 0 || st.Rooms != 0 || st.Dropped[room.DropJobs] != uint64(refused) {
 		t.Errorf("left behind: %+v", st)
 	}
@@ -75,16 +75,16 @@ func TestManyRooms(t *testing.T) {
 	s := newServer(t, options(w))
 	p := newPeer(t, s, "many@localhost/x")
 	for i := range 2001 {
-		p.say(fmt.Sprintf("<presence to='\\2f%d\\2f*@conference.localhost/many'><x xmlns='http://jabber.org/protocol/muc'/></presence>", i))
+		p.Say(fmt.Sprintf("<presence to='\\2f%d\\2f*@conference.localhost/many'><x xmlns='http://jabber.org/protocol/muc'/></presence>", i))
 	}
-	p.run()
+	servicetest.Run(p)
 	if st := s.Stats(); st.Occupants != 2000 || st.Rooms != 2000 || st.Visitors != 1 {
 		t.Errorf("%+v", st)
 	}
-	if last := string(p.out[len(p.out)-1]); !strings.Contains(last, "type='error'") || !strings.Contains(last, "<policy-violation ") {
-		t.Errorf("the last is answered with %s", last)
+	if last := &p.Out[len(p.Out)-1]; last.Type != stanza.TypeError || last.Err().Condition != "policy-violation" {
+		t.Errorf("the last is answered with %s", last.Element.Raw())
 	}
-	p.gone()
+	p.Gone()
 	if st := s.Stats(); st.Visitors != 0 || st.Occupants != 0 || st.Rooms != 0 || w.Hub.Stats().Subscriptions != 0 {
 		t.Errorf("left behind: %+v, %+v", st, w.Hub.Stats())
 	}
@@ -168,19 +168,20 @@ func FuzzStanzas(f *testing.F) {
 		p := newPeer(t, s, "fuzz@localhost/x")
 		want := map[string]int{}
 		for line := range strings.Lines(strings.ReplaceAll(said, "EPOCH", epoch)) {
-			if st, ok := p.try(line); ok && st.Request() {
+			if st, ok := p.Try(line); ok && st.Request() {
 				want[st.ID]++
 			}
 			if len(line)%2 == 0 {
-				p.run()
+				servicetest.Run(p)
 			}
 		}
-		p.run()
-		for _, b := range p.out {
-			if strings.Contains(string(b), "not-for-you") {
+		servicetest.Run(p)
+		for i := range p.Out {
+			st := &p.Out[i]
+			if b := st.Element.Raw(); strings.Contains(string(b), "not-for-you") {
 				t.Fatalf("told: %s", b)
 			}
-			if st := p.parse(b); st.Kind.String() == "iq" {
+			if st.Kind == stanza.IQ {
 				want[st.ID]--
 			}
 		}
@@ -189,7 +190,7 @@ func FuzzStanzas(f *testing.F) {
 				t.Errorf("the requests of the id %q have %d answers too few", id, n)
 			}
 		}
-		p.gone()
+		p.Gone()
 		if st := s.Stats(); st.Visitors != 0 || st.Occupants != 0 || st.Rooms != 0 || h.Stats().Subscriptions != before {
 			t.Errorf("left behind: %+v, %d subscriptions more", st, h.Stats().Subscriptions-before)
 		}

@@ -8,6 +8,7 @@ import (
 	"tidings"
 	"tidings/hub"
 	wire "tidings/outlet/xmpp"
+	"tidings/outlet/xmpp/requests"
 	"tidings/xmpp/dataform"
 	"tidings/xmpp/delay"
 	"tidings/xmpp/disco"
@@ -136,8 +137,8 @@ func (s *Server) listRooms(r *request, payload xmlstream.Element) {
 			res.First, res.Last = names[from], names[to-1]
 		}
 		v := s.welcome(r.peer)
-		v.send(r.st.AppendResult(nil, disco.AppendItems(nil, "", items, res.Append)))
-		v.pause(done)
+		s.desk.Send(v, r.st.AppendResult(nil, disco.AppendItems(nil, "", items, res.Append)))
+		s.desk.Taken(v, done)
 	})
 }
 
@@ -178,11 +179,11 @@ func slice(names []string, page rsm.Request, most int) (from, to int, err error)
 
 // later puts a request that waits for the journal into the queue of its peer.
 func (s *Server) later(r *request, prepare func(ctx context.Context) error, finish func(done func())) {
-	j := job{prepare: prepare, finish: finish, refuse: r.fail}
+	j := requests.Job{Prepare: prepare, Finish: finish, Refuse: r.fail}
 	if v := s.welcome(r.peer); r.begun {
-		v.first(j)
+		s.desk.First(v, j)
 	} else {
-		v.add(j)
+		s.desk.Add(v, j)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"tidings"
 	"tidings/hub"
 	"tidings/outlet"
+	"tidings/outlet/xmpp/requests"
 	"tidings/xmpp/muc"
 	"tidings/xmpp/service"
 	"tidings/xmpp/stanza"
@@ -35,14 +36,14 @@ func (s *Server) enterRoom(p service.Peer, e *entrance) {
 		if t, sure, err := s.lookup(w.actor, e.st.To.Local()); sure && err == nil {
 			w.room, w.query = s.roomOf(t), hub.Query{Patterns: t.patterns, Filter: t.filter}
 			w.after = s.opt.Hub.Head()
-			v.first(job{finish: seat})
+			s.desk.First(v, requests.Job{Finish: seat})
 			return
 		}
 	}
-	v.first(job{
-		prepare: func(ctx context.Context) error { return s.prepare(ctx, w) },
-		finish:  seat,
-		refuse:  func(err error) { s.refuse(p, e, err) },
+	s.desk.First(v, requests.Job{
+		Prepare: func(ctx context.Context) error { return s.prepare(ctx, w) },
+		Finish:  seat,
+		Refuse:  func(err error) { s.refuse(p, e, err) },
 	})
 }
 
@@ -121,9 +122,9 @@ func (s *Server) seat(v *visitor, w *wish, done func()) {
 	b = stanza.AppendEnd(muc.AppendUser(b, &botItem), stanza.Presence)
 	b = o.presence(b, w.e, codes...)
 	b = appendTo(b, to, bounded(w.past, w.e.join.History))
-	v.send(muc.AppendSubject(b, o.room.bot, to, "", s.subject(o)))
+	s.desk.Send(v, muc.AppendSubject(b, o.room.bot, to, "", s.subject(o)))
 	o.attach()
-	v.pause(done)
+	s.desk.Taken(v, done)
 }
 
 // subject is what a room is about.

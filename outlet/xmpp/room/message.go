@@ -1,6 +1,7 @@
 package room
 
 import (
+	"tidings/outlet/xmpp/requests"
 	"tidings/xmpp/service"
 	"tidings/xmpp/stanza"
 )
@@ -19,12 +20,12 @@ func (s *Server) message(p service.Peer, st *stanza.Stanza) {
 	case st.Type == stanza.TypeError:
 		if o != nil && undeliverable[st.Err().Condition] {
 			v := o.visitor
-			v.add(job{finish: func(done func()) {
+			s.desk.Add(v, requests.Job{Finish: func(done func()) {
 				if !o.gone {
 					v.bounced(o)
 				}
 				done()
-			}, refuse: func(error) {}})
+			}, Refuse: func(error) {}})
 		}
 		return
 	case st.To.Local() == "":

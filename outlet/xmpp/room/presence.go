@@ -6,6 +6,7 @@ import (
 	"tidings"
 	"tidings/hub"
 	wire "tidings/outlet/xmpp"
+	"tidings/outlet/xmpp/requests"
 	"tidings/xmpp/jid"
 	"tidings/xmpp/muc"
 	"tidings/xmpp/service"
@@ -17,10 +18,13 @@ type visitor struct {
 	srv       *Server
 	peer      service.Peer
 	occupants []*occupant
-	gone      bool
-	owed      int // bytes it was sent since it last had to have taken them
-	queue
+	requests.Queue
 }
+
+// Peer, Begin and End implement requests.Client.
+func (v *visitor) Peer() service.Peer { return v.peer }
+func (v *visitor) Begin()             {}
+func (v *visitor) End()               { v.settle() }
 
 // occupant is a visitor in one room.
 type occupant struct {
@@ -55,7 +59,7 @@ func (s *Server) welcome(p service.Peer) *visitor {
 
 // settle forgets a visitor who is nowhere and waits for nothing.
 func (v *visitor) settle() {
-	if len(v.occupants) > 0 || v.waiting() || v.gone {
+	if len(v.occupants) > 0 || v.Waiting() || v.Closed() {
 		return
 	}
 	v.srv.mu.Lock()
@@ -101,10 +105,10 @@ func (s *Server) presence(p service.Peer, st *stanza.Stanza) {
 		return // the service is told what it did not ask for
 	}
 	e := newEntrance(st)
-	if v != nil && v.waiting() { // in the order in which they came
-		v.add(job{
-			finish: func(done func()) { s.handle(p, v, e, done) },
-			refuse: func(err error) { s.refuse(p, e, err) },
+	if v != nil && v.Waiting() { // in the order in which they came
+		s.desk.Add(v, requests.Job{
+			Finish: func(done func()) { s.handle(p, v, e, done) },
+			Refuse: func(err error) { s.refuse(p, e, err) },
 		})
 		return
 	}

@@ -24,6 +24,7 @@ import (
 	"tidings/edge"
 	"tidings/hub"
 	"tidings/internal/drops"
+	"tidings/outlet/xmpp/requests"
 	"tidings/recentchange"
 	"tidings/xmpp/jid"
 	"tidings/xmpp/service"
@@ -65,12 +66,15 @@ const DefaultBot = "rc"
 
 // Limits of one visitor.
 const (
-	maxRooms = 2000
-	maxList  = 200 // rooms in one answer to disco#items
+	maxRooms   = 2000
+	maxList    = 200          // rooms in one answer to disco#items
+	maxWaiting = 2 * maxRooms // requests: it may enter all its rooms at once
 )
 
 // readTime bounds what one request reads of the journal.
 const readTime = 5 * time.Second
+
+var errSlow = tidings.Errorf(tidings.ErrUnavailable, "looking that up took too long: ask for less, or later")
 
 // The reasons for which this package drops something.
 const (
@@ -88,7 +92,7 @@ type Server struct {
 	drops    *drops.Drops
 	stopping atomic.Bool
 
-	pauses *edge.Group // which nothing wakes
+	desk requests.Desk
 
 	inside atomic.Int64 // occupants of all rooms
 	joins  atomic.Uint64
@@ -132,8 +136,11 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{opt: o, pauses: o.Edge.NewGroup(), names: n, domain: domain, drops: drops.New(o.Log, "xmpp-rooms"), visitors: map[service.Peer]*visitor{},
-		rooms: map[string]*room{}, lives: map[*live]struct{}{}, public: map[*flow]struct{}{}, learnt: map[tidings.Topic]string{}, byWiki: map[string]tidings.Topic{}}, nil
+	s := &Server{opt: o, names: n, domain: domain, drops: drops.New(o.Log, "xmpp-rooms"), visitors: map[service.Peer]*visitor{},
+		rooms: map[string]*room{}, lives: map[*live]struct{}{}, public: map[*flow]struct{}{}, learnt: map[tidings.Topic]string{}, byWiki: map[string]tidings.Topic{}}
+	s.desk = requests.Desk{Most: maxWaiting, Time: readTime, Slow: errSlow, Pauses: o.Edge.NewGroup(),
+		Dropped: func(p service.Peer) { s.drops.Add(DropJobs, 1, "visitor", p.JID()) }}
+	return s, nil
 }
 
 // Domain returns the address of the service.
@@ -230,7 +237,7 @@ func (s *Server) Gone(p service.Peer) {
 	if v == nil {
 		return
 	}
-	v.gone = true
+	s.desk.Close(v)
 	for len(v.occupants) > 0 {
 		v.forget(v.occupants[len(v.occupants)-1])
 	}
