@@ -60,6 +60,49 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
+// benchOptions are those of a service over the journal, with a policy and a hub that end with the benchmark.
+func benchOptions(b *testing.B, j journal.Journal) Options {
+	b.Helper()
+	ctx := context.Background()
+	nodes, err := j.Bucket(ctx, "nodes")
+	if err != nil {
+		b.Fatal(err)
+	}
+	tokens, err := j.Bucket(ctx, "tokens")
+	if err != nil {
+		b.Fatal(err)
+	}
+	policy, err := access.Open(ctx, tokens, access.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := hub.New(j, policy, hub.Options{})
+	policy.OnChange(h.Recheck)
+	b.Cleanup(func() {
+		h.Close()
+		policy.Close()
+	})
+	return Options{Store: nodes, Log: j, Hub: h, Policy: policy, Domain: "localhost"}
+}
+
+// benchService opens a service that ends with the benchmark.
+func benchService(b *testing.B, o Options) *Service {
+	b.Helper()
+	s, err := Open(context.Background(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	return s
+}
+
+// benchMemory is a journal in memory that ends with the benchmark.
+func benchMemory(b *testing.B) journal.Journal {
+	j := journal.NewMemory(journal.Options{})
+	b.Cleanup(func() { j.Close() })
+	return j
+}
+
 type benchForm struct{}
 
 func (benchForm) Key() string                                      { return "bench" }
@@ -76,42 +119,32 @@ func BenchmarkNodes(b *testing.B) {
 		b.Run(fmt.Sprintf("nodes=%d/accounts=%d", size.nodes, size.accounts), func(b *testing.B) {
 			ctx := context.Background()
 			dir := b.TempDir()
-			open := func() (*journal.JetStream, journal.Bucket) {
+			open := func() *journal.JetStream {
 				j, err := journal.OpenJetStream(ctx, journal.Options{Dir: dir, Durability: journal.Interval})
 				if err != nil {
 					b.Fatal(err)
 				}
-				bucket, err := j.Bucket(ctx, "nodes")
-				if err != nil {
-					b.Fatal(err)
-				}
-				return j, bucket
+				return j
 			}
-			j, bucket := open()
+			j := open()
+			bucket, err := j.Bucket(ctx, "nodes")
+			if err != nil {
+				b.Fatal(err)
+			}
 			fill(b, bucket, size.nodes, size.accounts)
 			if err := j.Close(); err != nil {
 				b.Fatal(err)
 			}
-			j, bucket = open()
-			defer j.Close()
-			tokens, err := j.Bucket(ctx, "tokens")
-			if err != nil {
-				b.Fatal(err)
-			}
-			policy, err := access.Open(ctx, tokens, access.Options{Log: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer policy.Close()
-			h := hub.New(j, policy, hub.Options{})
-			defer h.Close()
-			policy.OnChange(h.Recheck)
+			j = open()
+			b.Cleanup(func() { j.Close() })
+			o := benchOptions(b, j)
+			h := o.Hub
 			before, start := heap(), time.Now()
-			s, err := Open(ctx, Options{Store: bucket, Log: j, Hub: h, Policy: policy, Domain: "localhost"})
+			s, err := Open(ctx, o)
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer s.Close()
+			defer s.Close() // and not in a cleanup, which would hold it while the next run measures the heap
 			load := time.Since(start)
 			bytes := float64(heap()-before) / float64(size.nodes*10)
 			if st := s.Stats(); st.Subscriptions != size.nodes*10 || st.Nodes != size.nodes || st.Malformed != 0 {
@@ -147,28 +180,7 @@ func BenchmarkNodes(b *testing.B) {
 // BenchmarkSubscribe subscribes accounts to one node, which takes 10,000 of them at the least to grow its shards.
 func BenchmarkSubscribe(b *testing.B) {
 	ctx := context.Background()
-	j := journal.NewMemory(journal.Options{})
-	defer j.Close()
-	nodes, err := j.Bucket(ctx, "nodes")
-	if err != nil {
-		b.Fatal(err)
-	}
-	tokens, err := j.Bucket(ctx, "tokens")
-	if err != nil {
-		b.Fatal(err)
-	}
-	policy, err := access.Open(ctx, tokens, access.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer policy.Close()
-	h := hub.New(j, policy, hub.Options{})
-	defer h.Close()
-	s, err := Open(ctx, Options{Store: nodes, Log: j, Hub: h, Policy: policy, Domain: "localhost"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
+	s := benchService(b, benchOptions(b, benchMemory(b)))
 	if _, err := s.Create(ctx, Entity{Actor: tidings.Actor{Kind: tidings.System}}, "n", nil); err != nil {
 		b.Fatal(err)
 	}
@@ -185,29 +197,10 @@ func BenchmarkSubscribe(b *testing.B) {
 // BenchmarkAppend appends as HTTP does, beside the journal alone, as the sources do.
 func BenchmarkAppend(b *testing.B) {
 	ctx := context.Background()
-	j := journal.NewMemory(journal.Options{})
-	defer j.Close()
-	nodes, err := j.Bucket(ctx, "nodes")
-	if err != nil {
-		b.Fatal(err)
-	}
-	tokens, err := j.Bucket(ctx, "tokens")
-	if err != nil {
-		b.Fatal(err)
-	}
-	policy, err := access.Open(ctx, tokens, access.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer policy.Close()
-	h := hub.New(j, policy, hub.Options{})
-	defer h.Close()
-	log := &nowhere{Log: j}
-	s, err := Open(ctx, Options{Store: nodes, Log: log, Hub: h, Policy: policy, Domain: "localhost"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
+	o := benchOptions(b, benchMemory(b))
+	log := &nowhere{Log: o.Log}
+	o.Log = log
+	s := benchService(b, o)
 	if _, err := s.Create(ctx, Entity{Actor: tidings.Actor{Kind: tidings.System}}, "/node", Values{"max_payload_size": {"1000"}}); err != nil {
 		b.Fatal(err)
 	}
