@@ -114,6 +114,16 @@ func TestXMPPBridge(t *testing.T) {
 	<-done
 
 	said := inOrder(ctx, t, s)
+	for tick := time.NewTicker(100 * time.Millisecond); said[len(said)-1].Data.ID != ch.sent; said = inOrder(ctx, t, s) {
+		if err := ch.again(); err != nil { // what was sent before it has been taken in when it is there
+			t.Fatal(err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("of %d changes the server has %d, but not the last", ch.sent, len(said))
+		}
+	}
 	t.Logf("%d changes were sent, %d were taken in", ch.sent, len(said))
 	if len(said) < 300 {
 		t.Fatal("they are too few")
