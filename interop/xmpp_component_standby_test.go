@@ -51,44 +51,39 @@ func (s *server) suspend(still bool) {
 // stopped or stands still. The reader gets each item in order.
 func TestXMPPComponentStandby(t *testing.T) {
 	t.Parallel()
-	for name := range xmpppeer.Starters {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-			defer cancel()
-			url := natsServer(t)
-			h := behind(ctx, t, name, xmpppeer.Options{}, fmt.Sprintf("nats_url = %q\n", url))
-			other := newServer(t, fmt.Sprintf("nats_url = %q\n", url)+h.config(documented(t, "", 0)))
-			both := [2]*server{h.tidings, other}
-			var active atomic.Int32
-			publish := [2]func(string, int) error{both[0].publishOver(ctx), both[1].publishOver(ctx)}
-			waits := func(s *server) {
-				t.Helper()
-				s.untilLinks(ctx, "wait", func(l []linkStatus) bool { return len(l) == 2 && up(l) == 0 && l[0].Waiting && l[1].Waiting })
-			}
-			takeOver := func(end func(*server)) func() {
-				return func() {
-					one, next := both[active.Load()], both[1-active.Load()]
-					end(one)
-					next.linked(ctx, 2)
-					one.start()
-					waits(one)
-					active.Store(1 - active.Load())
-				}
-			}
-			// One that stands still has the connections, and loses the leases.
-			standStill := func() {
+	eachPeer(t, 4*time.Minute, func(ctx context.Context, t *testing.T, name string) {
+		url := natsServer(t)
+		h := behind(ctx, t, name, xmpppeer.Options{}, fmt.Sprintf("nats_url = %q\n", url))
+		other := newServer(t, fmt.Sprintf("nats_url = %q\n", url)+h.config(documented(t, "", 0)))
+		both := [2]*server{h.tidings, other}
+		var active atomic.Int32
+		publish := [2]func(string, int) error{both[0].publishOver(ctx), both[1].publishOver(ctx)}
+		waits := func(s *server) {
+			t.Helper()
+			s.untilLinks(ctx, "wait", func(l []linkStatus) bool { return len(l) == 2 && up(l) == 0 && l[0].Waiting && l[1].Waiting })
+		}
+		takeOver := func(end func(*server)) func() {
+			return func() {
 				one, next := both[active.Load()], both[1-active.Load()]
-				one.suspend(true)
-				active.Store(1 - active.Load())
-				next.untilLinks(ctx, "do not wait", func(l []linkStatus) bool { return !l[0].Waiting && !l[1].Waiting })
-				one.suspend(false)
+				end(one)
 				next.linked(ctx, 2)
+				one.start()
 				waits(one)
+				active.Store(1 - active.Load())
 			}
-			waits(other)
-			throughStops(ctx, t, func(node string, n int) error { return publish[active.Load()](node, n) }, h.xmppHost, hostDomain, hostDomain,
-				amid(takeOver((*server).kill)), amid(standStill), amid(takeOver((*server).stop)))
-		})
-	}
+		}
+		// One that stands still has the connections, and loses the leases.
+		standStill := func() {
+			one, next := both[active.Load()], both[1-active.Load()]
+			one.suspend(true)
+			active.Store(1 - active.Load())
+			next.untilLinks(ctx, "do not wait", func(l []linkStatus) bool { return !l[0].Waiting && !l[1].Waiting })
+			one.suspend(false)
+			next.linked(ctx, 2)
+			waits(one)
+		}
+		waits(other)
+		throughStops(ctx, t, func(node string, n int) error { return publish[active.Load()](node, n) }, h.xmppHost, hostDomain, hostDomain,
+			amid(takeOver((*server).kill)), amid(standStill), amid(takeOver((*server).stop)))
+	})
 }

@@ -161,50 +161,40 @@ func (s *server) links(ctx context.Context) ([]linkStatus, error) {
 // do with Tidings itself, and join its rooms there.
 func TestXMPPComponent(t *testing.T) {
 	t.Parallel()
-	for name := range xmpppeer.Starters {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-			defer cancel()
-			h := behind(ctx, t, name, xmpppeer.Options{})
-			ch := newChanges(t, h.tidings)
-			stored(ctx, t, h.tidings, func() { ch.send(t, 50) })
-			for i, c := range xmppClients {
-				t.Run(c.name, func(t *testing.T) {
-					need(t, c.name, c.missing())
-					pubSubRounds(ctx, t, c, h.xmppHost, hostDomain, fmt.Sprintf("/garden/%d-", i), must(t, h.tidings.publishOver(ctx)), tidingsRound)
-					reader := c.start(t, h.xmppHost, "room", "anna@"+hostDomain+"/reader", xmppPassword, "gardenwiki@"+roomsDomain, "3")
-					reader.until(ctx, "joined", "online")
-					for range 3 {
-						ch.send(t, 1)
-						checkChange(t, reader.until(ctx, "message"), ch.sent)
-					}
-					reader.ended(ctx)
-				})
-			}
-		})
-	}
+	eachPeer(t, 4*time.Minute, func(ctx context.Context, t *testing.T, name string) {
+		h := behind(ctx, t, name, xmpppeer.Options{})
+		ch := newChanges(t, h.tidings)
+		stored(ctx, t, h.tidings, func() { ch.send(t, 50) })
+		for i, c := range xmppClients {
+			t.Run(c.name, func(t *testing.T) {
+				need(t, c.name, c.missing())
+				pubSubRounds(ctx, t, c, h.xmppHost, hostDomain, fmt.Sprintf("/garden/%d-", i), must(t, h.tidings.publishOver(ctx)), tidingsRound)
+				reader := c.start(t, h.xmppHost, "room", "anna@"+hostDomain+"/reader", xmppPassword, "gardenwiki@"+roomsDomain, "3")
+				reader.until(ctx, "joined", "online")
+				for range 3 {
+					ch.send(t, 1)
+					checkChange(t, reader.until(ctx, "message"), ch.sent)
+				}
+				reader.ended(ctx)
+			})
+		}
+	})
 }
 
 // TestXMPPComponentThroughStops: a reader of a node behind Prosody and behind ejabberd gets each item in order, while Tidings and
 // the server are killed and stopped. What comes again has the same id.
 func TestXMPPComponentThroughStops(t *testing.T) {
 	t.Parallel()
-	for name := range xmpppeer.Starters {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-			defer cancel()
-			h := behind(ctx, t, name, xmpppeer.Options{})
-			throughStops(ctx, t, h.tidings.publishOver(ctx), h.xmppHost, hostDomain, hostDomain,
-				amid(func() { h.tidings.kill(); h.tidings.start() }),
-				amid(func() { h.tidings.stop(); h.tidings.start() }),
-				amid(func() { h.restart(ctx, t, h.Kill) }),
-				amid(func() { h.restart(ctx, t, h.Halt) }),
-				amid(func() { h.tidings.kill(); h.restart(ctx, t, h.Kill); h.tidings.start() }),
-			)
-		})
-	}
+	eachPeer(t, 4*time.Minute, func(ctx context.Context, t *testing.T, name string) {
+		h := behind(ctx, t, name, xmpppeer.Options{})
+		throughStops(ctx, t, h.tidings.publishOver(ctx), h.xmppHost, hostDomain, hostDomain,
+			amid(func() { h.tidings.kill(); h.tidings.start() }),
+			amid(func() { h.tidings.stop(); h.tidings.start() }),
+			amid(func() { h.restart(ctx, t, h.Kill) }),
+			amid(func() { h.restart(ctx, t, h.Halt) }),
+			amid(func() { h.tidings.kill(); h.restart(ctx, t, h.Kill); h.tidings.start() }),
+		)
+	})
 }
 
 // TestXMPPComponentRoomThroughStops: a visitor of a room behind Prosody and behind ejabberd, who asks now and then whether it is
@@ -212,56 +202,51 @@ func TestXMPPComponentThroughStops(t *testing.T) {
 // stopped.
 func TestXMPPComponentRoomThroughStops(t *testing.T) {
 	t.Parallel()
-	for name := range xmpppeer.Starters {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-			defer cancel()
-			h := behind(ctx, t, name, xmpppeer.Options{})
-			publish := must(t, h.tidings.publishOver(ctx))
-			const topic, room, each = "/garden/visited", `\2fgarden\2fvisited@` + roomsDomain, 60
-			published, seen, archived := 0, 0, 0
-			say := func(n int) {
-				for range n {
-					published++
-					publish(topic, published)
+	eachPeer(t, 4*time.Minute, func(ctx context.Context, t *testing.T, name string) {
+		h := behind(ctx, t, name, xmpppeer.Options{})
+		publish := must(t, h.tidings.publishOver(ctx))
+		const topic, room, each = "/garden/visited", `\2fgarden\2fvisited@` + roomsDomain, 60
+		published, seen, archived := 0, 0, 0
+		say := func(n int) {
+			for range n {
+				published++
+				publish(topic, published)
+			}
+		}
+		say(1)
+		stops := []func(){
+			func() { h.tidings.kill(); h.tidings.start() },
+			func() { h.restart(ctx, t, h.Kill) },
+			func() { h.tidings.stop(); h.tidings.start() },
+			func() { h.restart(ctx, t, h.Halt) },
+		}
+		r := xmppClients[0].start(t, h.xmppHost, "visit", "anna@"+hostDomain+"/reader", xmppPassword, room, fmt.Sprint(len(stops)*each))
+		r.until(ctx, "joined", "online", "waiting")
+		until := func(n int) {
+			t.Helper()
+			for seen < n {
+				m := r.until(ctx, "message", "closed", "offline", "online", "joined", "waiting")
+				if seen++; m.RC["title"] != fmt.Sprintf("Bed %d", seen+1) || m.StanzaID == "" {
+					t.Fatalf("message %d came as %+v", seen, m)
+				}
+				if m.Archive {
+					archived++
 				}
 			}
-			say(1)
-			stops := []func(){
-				func() { h.tidings.kill(); h.tidings.start() },
-				func() { h.restart(ctx, t, h.Kill) },
-				func() { h.tidings.stop(); h.tidings.start() },
-				func() { h.restart(ctx, t, h.Halt) },
-			}
-			r := xmppClients[0].start(t, h.xmppHost, "visit", "anna@"+hostDomain+"/reader", xmppPassword, room, fmt.Sprint(len(stops)*each))
-			r.until(ctx, "joined", "online", "waiting")
-			until := func(n int) {
-				t.Helper()
-				for seen < n {
-					m := r.until(ctx, "message", "closed", "offline", "online", "joined", "waiting")
-					if seen++; m.RC["title"] != fmt.Sprintf("Bed %d", seen+1) || m.StanzaID == "" {
-						t.Fatalf("message %d came as %+v", seen, m)
-					}
-					if m.Archive {
-						archived++
-					}
-				}
-			}
-			for i, stop := range stops {
-				say(each / 2)
-				until(i*each + each/3) // the others may be under way
-				stop()
-				say(each / 2)
-				until((i + 1) * each)
-			}
-			r.ended(ctx)
-			if archived == 0 {
-				t.Error("nothing came from the archive")
-			}
-			t.Logf("%d messages came, %d of them from the archive", seen, archived)
-		})
-	}
+		}
+		for i, stop := range stops {
+			say(each / 2)
+			until(i*each + each/3) // the others may be under way
+			stop()
+			say(each / 2)
+			until((i + 1) * each)
+		}
+		r.ended(ctx)
+		if archived == 0 {
+			t.Error("nothing came from the archive")
+		}
+		t.Logf("%d messages came, %d of them from the archive", seen, archived)
+	})
 }
 
 // restart ends the server of others and starts it again.

@@ -34,43 +34,51 @@ func peer(t *testing.T, name string, o xmpppeer.Options) *xmpppeer.Server {
 	return s
 }
 
-// TestXMPPClientsElsewhere: the client programs do against Prosody and ejabberd what they have to do against Tidings, so
-// that what they say of Tidings is no matter of the programs.
-func TestXMPPClientsElsewhere(t *testing.T) {
+// eachPeer runs a test with each kind of server of others, all at once and for at most so long.
+func eachPeer(t *testing.T, most time.Duration, test func(ctx context.Context, t *testing.T, name string)) {
+	t.Helper()
 	for name := range xmpppeer.Starters {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			need(t, "slixmpp", debianPython("slixmpp")())
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), most)
 			defer cancel()
-			s := peer(t, name, xmpppeer.Options{Accounts: map[string]string{"anna": "pa ss", "bot": "pa ss", xmpppeer.Owner: "pa ss"}})
-			host := xmppHost{s.C2S, s.WebSocket}
-			for i, c := range xmppClients {
-				t.Run(c.name, func(t *testing.T) {
-					need(t, c.name, c.missing())
-					room := fmt.Sprintf("room%d@%s", i, xmpppeer.Rooms)
-					said := newSpeaker(t, host, "speak", "bot@localhost/speaker", "pa ss", room)
-					said.until(ctx, "joined", "online")
-					reader := c.start(t, host, "room", "anna@localhost/reader", "pa ss", room, "3")
-					online := reader.until(ctx, "online")
-					if !strings.HasPrefix(online.Mechanism, c.mechanism) || online.TLS == c.webSocket {
-						t.Errorf("it logged in with %q, TLS %v", online.Mechanism, online.TLS)
-					}
-					reader.until(ctx, "joined")
-					for n := range 3 {
-						said.say(`<rc type="edit" ns="0" title="Gärten &amp; Wege %d" comment="&lt;b&gt; %[1]d" minor=""/>`, n)
-						m := reader.until(ctx, "message")
-						if m.Body == nil || *m.Body != fmt.Sprintf("<b> %d", n) || m.RC["title"] != fmt.Sprintf("Gärten & Wege %d", n) || m.RC["type"] != "edit" || m.StanzaID == "" {
-							t.Errorf("message %d came as %+v", n, m)
-						}
-					}
-					reader.ended(ctx)
-					refusedXMPP(ctx, t, c, host, "anna@localhost")
-					refusedXMPP(ctx, t, c, host, "nobody@localhost")
-				})
-			}
+			test(ctx, t, name)
 		})
 	}
+}
+
+// TestXMPPClientsElsewhere: the client programs do against Prosody and ejabberd what they have to do against Tidings, so
+// that what they say of Tidings is no matter of the programs.
+func TestXMPPClientsElsewhere(t *testing.T) {
+	eachPeer(t, 3*time.Minute, func(ctx context.Context, t *testing.T, name string) {
+		s := peer(t, name, xmpppeer.Options{Accounts: map[string]string{"anna": "pa ss", "bot": "pa ss", xmpppeer.Owner: "pa ss"}})
+		host := xmppHost{s.C2S, s.WebSocket}
+		for i, c := range xmppClients {
+			t.Run(c.name, func(t *testing.T) {
+				need(t, c.name, c.missing())
+				room := fmt.Sprintf("room%d@%s", i, xmpppeer.Rooms)
+				said := newSpeaker(t, host, "speak", "bot@localhost/speaker", "pa ss", room)
+				said.until(ctx, "joined", "online")
+				reader := c.start(t, host, "room", "anna@localhost/reader", "pa ss", room, "3")
+				online := reader.until(ctx, "online")
+				if !strings.HasPrefix(online.Mechanism, c.mechanism) || online.TLS == c.webSocket {
+					t.Errorf("it logged in with %q, TLS %v", online.Mechanism, online.TLS)
+				}
+				reader.until(ctx, "joined")
+				for n := range 3 {
+					said.say(`<rc type="edit" ns="0" title="Gärten &amp; Wege %d" comment="&lt;b&gt; %[1]d" minor=""/>`, n)
+					m := reader.until(ctx, "message")
+					if m.Body == nil || *m.Body != fmt.Sprintf("<b> %d", n) || m.RC["title"] != fmt.Sprintf("Gärten & Wege %d", n) || m.RC["type"] != "edit" || m.StanzaID == "" {
+						t.Errorf("message %d came as %+v", n, m)
+					}
+				}
+				reader.ended(ctx)
+				refusedXMPP(ctx, t, c, host, "anna@localhost")
+				refusedXMPP(ctx, t, c, host, "nobody@localhost")
+			})
+		}
+	})
 }
 
 // refusedXMPP logs in with a wrong password.
@@ -85,39 +93,33 @@ func refusedXMPP(ctx context.Context, t *testing.T, c *xmppClient, host xmppHost
 
 // TestXMPPResumesElsewhere: the clients that can resume a session do, and have every message once.
 func TestXMPPResumesElsewhere(t *testing.T) {
-	for name := range xmpppeer.Starters {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			need(t, "slixmpp", debianPython("slixmpp")())
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-			defer cancel()
-			s := peer(t, name, xmpppeer.Options{Accounts: map[string]string{"anna": "pa ss", "bot": "pa ss"}})
-			for i, c := range xmppClients {
-				if !c.resumes {
-					continue
-				}
-				t.Run(c.name, func(t *testing.T) {
-					need(t, c.name, c.missing())
-					room := fmt.Sprintf("room%d@%s", i, xmpppeer.Rooms)
-					host := xmppHost{s.C2S, s.WebSocket}
-					said := newSpeaker(t, host, "speak", "bot@localhost/speaker", "pa ss", room)
-					said.until(ctx, "joined", "online")
-					follow := followRoom(ctx, t, c, host, "anna@localhost/reader", "pa ss", room, 30)
-					for round := range 3 {
-						if round > 0 {
-							follow.untilResumed(ctx, round-1) // a cut while it resumes is more than some of them bear
-							follow.proxy.cut()
-						}
-						for n := range 10 {
-							said.say(`<rc type="edit" title="%d"/>`, round*10+n)
-						}
-						follow.untilSeen(ctx, (round+1)*10)
-					}
-					follow.ended(ctx)
-				})
+	eachPeer(t, 3*time.Minute, func(ctx context.Context, t *testing.T, name string) {
+		s := peer(t, name, xmpppeer.Options{Accounts: map[string]string{"anna": "pa ss", "bot": "pa ss"}})
+		for i, c := range xmppClients {
+			if !c.resumes {
+				continue
 			}
-		})
-	}
+			t.Run(c.name, func(t *testing.T) {
+				need(t, c.name, c.missing())
+				room := fmt.Sprintf("room%d@%s", i, xmpppeer.Rooms)
+				host := xmppHost{s.C2S, s.WebSocket}
+				said := newSpeaker(t, host, "speak", "bot@localhost/speaker", "pa ss", room)
+				said.until(ctx, "joined", "online")
+				follow := followRoom(ctx, t, c, host, "anna@localhost/reader", "pa ss", room, 30)
+				for round := range 3 {
+					if round > 0 {
+						follow.untilResumed(ctx, round-1) // a cut while it resumes is more than some of them bear
+						follow.proxy.cut()
+					}
+					for n := range 10 {
+						said.say(`<rc type="edit" title="%d"/>`, round*10+n)
+					}
+					follow.untilSeen(ctx, (round+1)*10)
+				}
+				follow.ended(ctx)
+			})
+		}
+	})
 }
 
 // roomFollower is a client in a room, over a proxy that cuts its connections, which is to see each message once.

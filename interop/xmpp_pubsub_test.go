@@ -187,28 +187,22 @@ func TestXMPPPubSub(t *testing.T) {
 
 // TestXMPPPubSubElsewhere: the clients go through the round of PubSub with the services of Prosody and ejabberd.
 func TestXMPPPubSubElsewhere(t *testing.T) {
-	for name := range xmpppeer.Starters {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			need(t, "slixmpp", debianPython("slixmpp")())
-			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-			defer cancel()
-			s := peer(t, name, xmpppeer.Options{Accounts: map[string]string{"anna": xmppPassword, xmpppeer.Owner: xmppPassword}})
-			want := func(user string) pubSubRound {
-				if name == "ejabberd" { // it lets everybody create nodes, has pages, and tells of configurations
-					return tidingsRound(user)
-				}
-				if user != xmpppeer.Owner {
-					return pubSubRound{pages: 1}
-				}
-				return pubSubRound{publishes: true, creates: true, pages: 1, told: []string{"deleted"}}
+	eachPeer(t, 4*time.Minute, func(ctx context.Context, t *testing.T, name string) {
+		s := peer(t, name, xmpppeer.Options{Accounts: map[string]string{"anna": xmppPassword, xmpppeer.Owner: xmppPassword}})
+		want := func(user string) pubSubRound {
+			if name == "ejabberd" { // it lets everybody create nodes, has pages, and tells of configurations
+				return tidingsRound(user)
 			}
-			for i, c := range xmppClients {
-				t.Run(c.name, func(t *testing.T) {
-					need(t, c.name, c.missing())
-					pubSubRounds(ctx, t, c, xmppHost{s.C2S, s.WebSocket}, xmpppeer.Domain, fmt.Sprintf("garden-%d-", i), nil, want)
-				})
+			if user != xmpppeer.Owner {
+				return pubSubRound{pages: 1}
 			}
-		})
-	}
+			return pubSubRound{publishes: true, creates: true, pages: 1, told: []string{"deleted"}}
+		}
+		for i, c := range xmppClients {
+			t.Run(c.name, func(t *testing.T) {
+				need(t, c.name, c.missing())
+				pubSubRounds(ctx, t, c, xmppHost{s.C2S, s.WebSocket}, xmpppeer.Domain, fmt.Sprintf("garden-%d-", i), nil, want)
+			})
+		}
+	})
 }
