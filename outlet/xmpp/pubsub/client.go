@@ -45,7 +45,7 @@ func (s *Server) client(p service.Peer) *client {
 	known := c != nil
 	if !known {
 		full := p.JID()
-		c = &client{srv: s, peer: p, full: full, bare: full.Bare().String(), who: model.Entity{Actor: s.actorOf(p), JID: full.String(), Service: s.service()}}
+		c = &client{srv: s, peer: p, full: full, bare: full.Bare().String(), who: model.Entity{Actor: requests.ActorOf(p, s.opt.Link != nil), JID: full.String(), Service: s.service()}}
 		s.clients[p] = c
 		if s.opt.Link != nil {
 			c.account = s.accountOf(c.bare)

@@ -8,6 +8,7 @@ import (
 
 	"tidings"
 	wire "tidings/outlet/xmpp"
+	"tidings/outlet/xmpp/requests"
 	model "tidings/pubsub"
 	"tidings/xmpp/dataform"
 	"tidings/xmpp/delay"
@@ -28,7 +29,7 @@ func (r *request) info(node string) (work, error) {
 			return (&disco.Info{
 				Identities: []disco.Identity{{Category: "pubsub", Type: "service", Name: "What is published"}},
 				Features: append(r.srv.opt.Model.Features(), disco.NSInfo, disco.NSItems, rsm.NS, nsSHIM, mam.NS, mam.NSExtended, nsCommands,
-					nsPing, nsVersion, nsTime, featurePatterns),
+					requests.NSPing, requests.NSVersion, requests.NSTime, featurePatterns),
 			}).Append(nil), nil
 		}, nil
 	case nsCommands:

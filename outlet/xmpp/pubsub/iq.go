@@ -2,13 +2,11 @@ package pubsub
 
 import (
 	"context"
-	"time"
 
 	"tidings"
 	"tidings/outlet/xmpp/requests"
 	model "tidings/pubsub"
 	"tidings/xmpp/dataform"
-	"tidings/xmpp/delay"
 	"tidings/xmpp/disco"
 	"tidings/xmpp/jid"
 	"tidings/xmpp/mam"
@@ -17,13 +15,7 @@ import (
 	"tidings/xmpp/xmlstream"
 )
 
-// Namespaces of what is answered beside the packages for them.
-const (
-	nsOwner   = model.NS + "#owner"
-	nsPing    = "urn:xmpp:ping"     // XEP-0199
-	nsVersion = "jabber:iq:version" // XEP-0092
-	nsTime    = "urn:xmpp:time"     // XEP-0202
-)
+const nsOwner = model.NS + "#owner"
 
 // request is an IQ that is answered, without what is valid during the call only.
 type request struct {
@@ -102,18 +94,11 @@ func (s *Server) iq(p service.Peer, st *stanza.Stanza) {
 
 // about answers what every entity is asked.
 func (r *request) about(payload xmlstream.Element) {
-	var b xmlstream.Builder
-	switch {
-	case payload.Is(nsPing, "ping"):
-	case payload.Is(nsVersion, "query"):
-		b.Open("query", "xmlns", nsVersion).TextElement("name", "Tidings").TextElement("version", r.srv.opt.Version).Close()
-	case payload.Is(nsTime, "time"):
-		b.Open("time", "xmlns", nsTime).TextElement("tzo", "+00:00").TextElement("utc", delay.FormatTime(time.Now())).Close()
-	default:
+	if answer, ok := requests.About(payload, r.srv.opt.Version); ok {
+		r.result(answer)
+	} else {
 		r.fail(errUnserved)
-		return
 	}
-	r.result(b.Bytes())
 }
 
 // manners are the elements that say how an operation is to be done, and stand behind it.

@@ -127,48 +127,16 @@ const maxChanges = 500
 
 var errChanges = tidings.Errorf(tidings.ErrTooLarge, "a request changes at most %d subscriptions or affiliations", maxChanges)
 
-// setSubscriptions is section 8.8.2. What is not said of a subscription stays; JIDs that are none are refused beside what the
-// model refuses.
+// setSubscriptions is section 8.8.2. What is not said of a subscription stays.
 func (r *request) setSubscriptions(op xmlstream.Element) (work, error) {
 	node := op.Attr("node")
-	var changes, wrong []model.Subscription
-	var why error
-	for c := range op.Children() {
-		if !c.Is(nsOwner, "subscription") || !c.HasAttr("subscription") {
-			continue
-		}
-		x := model.Subscription{JID: c.Attr("jid"), SubID: c.Attr("subid"), State: model.State(c.Attr("subscription"))}
-		j, err := checked(x.JID)
-		if err != nil {
-			why, x.State = err, model.NotThere
-			wrong = append(wrong, x)
-			continue
-		}
-		x.JID = j
-		changes = append(changes, x)
-	}
-	if len(changes)+len(wrong) > maxChanges {
-		return nil, errChanges
-	}
-	return func(ctx context.Context) ([]byte, error) {
-		err := r.srv.opt.Model.SetSubscriptions(ctx, r.who, node, changes)
-		var rejected *model.RejectedError
-		switch {
-		case errors.As(err, &rejected):
-			wrong = append(wrong, rejected.Subscriptions...)
-		case err != nil:
-			return nil, err
-		case len(wrong) > 0:
-			err = why
-		default:
-			return nil, nil
-		}
-		list, e := listSubscriptions(node, wrong, nil)
-		if e != nil {
-			return nil, e
-		}
-		return nil, &partly{list, err}
-	}, nil
+	return change(op, "subscription", model.NotThere, func(c xmlstream.Element, jid string, to model.State) model.Subscription {
+		return model.Subscription{JID: jid, SubID: c.Attr("subid"), State: to}
+	}, func(ctx context.Context, changes []model.Subscription) error {
+		return r.srv.opt.Model.SetSubscriptions(ctx, r.who, node, changes)
+	}, func(rejected *model.RejectedError, wrong []model.Subscription) ([]byte, error) {
+		return listSubscriptions(node, append(wrong, rejected.Subscriptions...), nil)
+	})
 }
 
 // nodeAffiliations is section 8.9.1.
@@ -200,43 +168,51 @@ func listAffiliations(node string, all []model.Affiliated, page *rsm.Request) ([
 // setAffiliations is section 8.9.2. What is not said of an account stays.
 func (r *request) setAffiliations(op xmlstream.Element) (work, error) {
 	node := op.Attr("node")
-	var changes, wrong []model.Affiliated
+	return change(op, "affiliation", model.None, func(_ xmlstream.Element, jid string, to model.Affiliation) model.Affiliated {
+		return model.Affiliated{JID: jid, Affiliation: to}
+	}, func(ctx context.Context, changes []model.Affiliated) error {
+		return r.srv.opt.Model.SetAffiliations(ctx, r.who, node, changes)
+	}, func(rejected *model.RejectedError, wrong []model.Affiliated) ([]byte, error) {
+		return listAffiliations(node, append(wrong, rejected.Affiliations...), nil)
+	})
+}
+
+// change sets what the children of op of a name say, each of a JID in the attribute of that name. JIDs that are none are refused
+// beside what the model refuses; list lists both, the former as none.
+func change[T any, S ~string](op xmlstream.Element, name string, none S, of func(c xmlstream.Element, jid string, to S) T,
+	set func(ctx context.Context, changes []T) error, list func(rejected *model.RejectedError, wrong []T) ([]byte, error)) (work, error) {
+	var changes, wrong []T
 	var why error
 	for c := range op.Children() {
-		if !c.Is(nsOwner, "affiliation") || !c.HasAttr("affiliation") {
+		if !c.Is(nsOwner, name) || !c.HasAttr(name) {
 			continue
 		}
-		x := model.Affiliated{JID: c.Attr("jid"), Affiliation: model.Affiliation(c.Attr("affiliation"))}
-		j, err := checked(x.JID)
-		if err != nil {
-			why, x.Affiliation = err, model.None
-			wrong = append(wrong, x)
-			continue
+		if j, err := checked(c.Attr("jid")); err == nil {
+			changes = append(changes, of(c, j, S(c.Attr(name))))
+		} else {
+			why, wrong = err, append(wrong, of(c, c.Attr("jid"), none))
 		}
-		x.JID = j
-		changes = append(changes, x)
 	}
 	if len(changes)+len(wrong) > maxChanges {
 		return nil, errChanges
 	}
 	return func(ctx context.Context) ([]byte, error) {
-		err := r.srv.opt.Model.SetAffiliations(ctx, r.who, node, changes)
-		var rejected *model.RejectedError
+		err := set(ctx, changes)
+		rejected := new(model.RejectedError)
 		switch {
 		case errors.As(err, &rejected):
-			wrong = append(wrong, rejected.Affiliations...)
 		case err != nil:
 			return nil, err
-		case len(wrong) > 0:
-			err = why
-		default:
+		case len(wrong) == 0:
 			return nil, nil
+		default:
+			err = why
 		}
-		list, e := listAffiliations(node, wrong, nil)
+		refused, e := list(rejected, wrong)
 		if e != nil {
 			return nil, e
 		}
-		return nil, &partly{list, err}
+		return nil, &partly{refused, err}
 	}, nil
 }
 

@@ -37,16 +37,10 @@ func authorization(sub *model.Subscription) []byte {
 	return f.Append(nil)
 }
 
-// undeliverable are the errors of notifications that came back because their address is there no more.
-var undeliverable = map[string]bool{
-	"gone": true, "item-not-found": true, "recipient-unavailable": true, "remote-server-not-found": true,
-	"remote-server-timeout": true, "service-unavailable": true, "jid-malformed": true,
-}
-
 // message takes an owner's answer to a request for approval (section 8.6).
 func (s *Server) message(p service.Peer, st *stanza.Stanza) {
 	if st.Type == stanza.TypeError {
-		if undeliverable[st.Err().Condition] {
+		if requests.Undeliverable(st) {
 			s.drops.Add(DropBounced, 1, "client", p.JID())
 		}
 		if s.opt.Link != nil {

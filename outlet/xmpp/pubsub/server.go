@@ -177,14 +177,6 @@ func (s *Server) service() string {
 	return s.opt.Domain
 }
 
-// actorOf returns who asks. Behind a link everybody has an account, at some server.
-func (s *Server) actorOf(p service.Peer) tidings.Actor {
-	if p.Account() == "" && s.opt.Link == nil {
-		return tidings.Actor{}
-	}
-	return tidings.Actor{Kind: tidings.User, Name: p.JID().Bare().String()}
-}
-
 // Stanza implements service.Service.
 func (s *Server) Stanza(p service.Peer, st *stanza.Stanza) {
 	switch st.Kind {
@@ -196,8 +188,8 @@ func (s *Server) Stanza(p service.Peer, st *stanza.Stanza) {
 		if s.opt.Link != nil {
 			s.presenceAbroad(st)
 		}
-		if st.Type == stanza.TypeSubscribe { // the service is nobody's contact
-			p.Send(stanza.AppendEmpty(nil, stanza.Presence, stanza.TypeUnsubscribed, st.ID, st.To.Bare(), st.From))
+		if st.Type == stanza.TypeSubscribe {
+			p.Send(requests.AppendUnsubscribed(nil, st))
 		}
 	}
 }

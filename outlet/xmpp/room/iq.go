@@ -3,14 +3,12 @@ package room
 import (
 	"context"
 	"strconv"
-	"time"
 
 	"tidings"
 	"tidings/hub"
 	wire "tidings/outlet/xmpp"
 	"tidings/outlet/xmpp/requests"
 	"tidings/xmpp/dataform"
-	"tidings/xmpp/delay"
 	"tidings/xmpp/disco"
 	"tidings/xmpp/jid"
 	"tidings/xmpp/mam"
@@ -21,13 +19,7 @@ import (
 	"tidings/xmpp/xmlstream"
 )
 
-// Namespaces of what is answered beside the packages for them.
-const (
-	nsPing    = "urn:xmpp:ping"     // XEP-0199
-	nsVersion = "jabber:iq:version" // XEP-0092
-	nsTime    = "urn:xmpp:time"     // XEP-0202
-	nsSID     = "urn:xmpp:sid:0"    // XEP-0359
-)
+const nsSID = "urn:xmpp:sid:0" // XEP-0359
 
 // request is an IQ that is answered, without what is valid during the call only.
 type request struct {
@@ -75,7 +67,7 @@ func (s *Server) serviceIQ(r *request, payload xmlstream.Element, get bool) {
 		if payload.Space() == disco.NSInfo {
 			r.result((&disco.Info{
 				Identities: []disco.Identity{{Category: "conference", Type: "text", Name: "Rooms of what is published"}},
-				Features:   []string{disco.NSInfo, disco.NSItems, muc.NS, rsm.NS, nsPing, nsVersion, nsTime},
+				Features:   []string{disco.NSInfo, disco.NSItems, muc.NS, rsm.NS, requests.NSPing, requests.NSVersion, requests.NSTime},
 			}).Append(nil))
 			return
 		}
@@ -87,18 +79,11 @@ func (s *Server) serviceIQ(r *request, payload xmlstream.Element, get bool) {
 
 // about answers what the service and the bot are asked alike.
 func (s *Server) about(r *request, payload xmlstream.Element) {
-	var b xmlstream.Builder
-	switch {
-	case payload.Is(nsPing, "ping"):
-	case payload.Is(nsVersion, "query"):
-		b.Open("query", "xmlns", nsVersion).TextElement("name", "Tidings").TextElement("version", s.opt.Version).Close()
-	case payload.Is(nsTime, "time"):
-		b.Open("time", "xmlns", nsTime).TextElement("tzo", "+00:00").TextElement("utc", delay.FormatTime(time.Now())).Close()
-	default:
+	if answer, ok := requests.About(payload, s.opt.Version); ok {
+		r.result(answer)
+	} else {
 		r.fail(errUnserved)
-		return
 	}
-	r.result(b.Bytes())
 }
 
 // listRooms answers disco#items with the rooms, by pages (XEP-0059).
@@ -108,7 +93,7 @@ func (s *Server) listRooms(r *request, payload xmlstream.Element) {
 		r.fail(err)
 		return
 	}
-	actor := s.actorOf(r.peer)
+	actor := requests.ActorOf(r.peer, s.opt.Link)
 	var rooms []target
 	s.later(r, func(ctx context.Context) (err error) {
 		rooms, err = s.list(ctx, actor)
@@ -196,7 +181,7 @@ type asked struct {
 
 // withRoom calls f with the room that a request is sent to, after asking the journal where it is not known to exist.
 func (s *Server) withRoom(r *request, f func(*asked)) {
-	a := &asked{actor: s.actorOf(r.peer)}
+	a := &asked{actor: requests.ActorOf(r.peer, s.opt.Link)}
 	if o := s.visitor(r.peer).in(r.st.To.Local()); o != nil {
 		a.room, a.actor, a.query = o.room, o.actor, o.query
 		f(a)
@@ -240,7 +225,7 @@ func (s *Server) roomIQ(r *request, payload xmlstream.Element, get bool) {
 			}
 			r.result(disco.AppendItems(nil, "", []disco.Item{{JID: a.room.bot}}, nil))
 		})
-	case get && payload.Is(nsPing, "ping"):
+	case get && payload.Is(requests.NSPing, "ping"):
 		s.withRoom(r, func(*asked) { r.result(nil) })
 	case get && payload.Is(mam.NS, "query"):
 		s.withRoom(r, func(*asked) { r.result(mam.AppendFields(nil)) })
@@ -287,7 +272,7 @@ func (s *Server) roomInfo(r *request, a *asked, node string) {
 	r.result((&disco.Info{
 		Identities: []disco.Identity{{Category: "conference", Type: "text", Name: a.room.title}},
 		Features: []string{disco.NSInfo, disco.NSItems, muc.NS, muc.NSStableID, muc.NSSelfPing, open, "muc_persistent", "muc_open",
-			"muc_moderated", "muc_semianonymous", access, mam.NS, mam.NSExtended, nsSID, nsPing},
+			"muc_moderated", "muc_semianonymous", access, mam.NS, mam.NSExtended, nsSID, requests.NSPing},
 		Forms: []*dataform.Form{form},
 	}).Append(nil))
 }
@@ -300,13 +285,13 @@ func (s *Server) occupantIQ(r *request, payload xmlstream.Element, get bool) {
 		r.fail(stanza.NotAcceptable("you are not in this room").WithType(stanza.Cancel))
 	case r.st.To != o.self && r.st.To != o.room.bot:
 		r.fail(stanza.ItemNotFound("nobody of that nickname is here"))
-	case r.st.To == o.self && get && payload.Is(nsPing, "ping"):
+	case r.st.To == o.self && get && payload.Is(requests.NSPing, "ping"):
 		r.result(nil)
 	case r.st.To == o.room.bot && get && payload.Is(disco.NSInfo, "query"):
 		r.result((&disco.Info{
 			Node:       payload.Attr("node"),
 			Identities: []disco.Identity{{Category: "client", Type: "bot", Name: s.opt.Bot}},
-			Features:   []string{disco.NSInfo, nsPing, nsVersion, nsTime},
+			Features:   []string{disco.NSInfo, requests.NSPing, requests.NSVersion, requests.NSTime},
 		}).Append(nil))
 	case r.st.To == o.room.bot && get:
 		s.about(r, payload)

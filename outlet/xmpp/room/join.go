@@ -29,7 +29,7 @@ type wish struct {
 
 // enterRoom lets a peer in. It waits for the journal unless the room is known to exist and nothing of it is asked for.
 func (s *Server) enterRoom(p service.Peer, e *entrance) {
-	w := &wish{e: e, actor: s.actorOf(p)}
+	w := &wish{e: e, actor: requests.ActorOf(p, s.opt.Link)}
 	v := s.welcome(p)
 	seat := func(done func()) { s.seat(v, w, done) }
 	if e.join.History.None() && e.filter == "" && e.join.Password == "" {

@@ -6,19 +6,13 @@ import (
 	"tidings/xmpp/stanza"
 )
 
-// undeliverable are the errors of messages that came back because their address is there no more.
-var undeliverable = map[string]bool{
-	"gone": true, "item-not-found": true, "recipient-unavailable": true, "remote-server-not-found": true,
-	"remote-server-timeout": true, "service-unavailable": true, "jid-malformed": true,
-}
-
 // message answers a message sent to the service: nobody but the bot speaks here.
 func (s *Server) message(p service.Peer, st *stanza.Stanza) {
 	o := s.visitor(p).in(st.To.Local())
 	var err *stanza.Error
 	switch {
 	case st.Type == stanza.TypeError:
-		if o != nil && undeliverable[st.Err().Condition] {
+		if o != nil && requests.Undeliverable(st) {
 			v := o.visitor
 			s.desk.Add(v, requests.Job{Finish: func(done func()) {
 				if !o.gone {

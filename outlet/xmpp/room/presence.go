@@ -95,8 +95,8 @@ func (s *Server) presence(p service.Peer, st *stanza.Stanza) {
 	local := st.To.Local()
 	switch st.Type {
 	case stanza.TypeAvailable, stanza.TypeUnavailable, stanza.TypeError:
-	case stanza.TypeSubscribe: // a room is nobody's contact
-		p.Send(stanza.AppendEmpty(nil, stanza.Presence, stanza.TypeUnsubscribed, st.ID, st.To.Bare(), st.From))
+	case stanza.TypeSubscribe:
+		p.Send(requests.AppendUnsubscribed(nil, st))
 		return
 	default:
 		return

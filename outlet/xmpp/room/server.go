@@ -211,14 +211,6 @@ func (s *Server) Stats() Stats {
 		Dropped: s.drops.Snapshot()}
 }
 
-// actorOf returns who asks.
-func (s *Server) actorOf(p service.Peer) tidings.Actor {
-	if p.Account() == "" && !s.opt.Link {
-		return tidings.Actor{}
-	}
-	return tidings.Actor{Kind: tidings.User, Name: p.JID().Bare().String()}
-}
-
 // Stanza implements service.Service.
 func (s *Server) Stanza(p service.Peer, st *stanza.Stanza) {
 	switch st.Kind {
