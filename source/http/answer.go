@@ -2,6 +2,7 @@ package httpsource
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -118,11 +119,7 @@ func (s *Server) count(events []tidings.Event, receipts []receipt) {
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) int {
 	status := problem.Write(w, r, err)
 	if status >= 500 && r.Context().Err() == nil {
-		log := s.Log
-		if log == nil {
-			log = slog.Default()
-		}
-		log.Error("http: publishing failed", "method", r.Method, "path", r.URL.Path, "status", status, "err", err)
+		cmp.Or(s.Log, slog.Default()).Error("http: publishing failed", "method", r.Method, "path", r.URL.Path, "status", status, "err", err)
 	}
 	return status
 }

@@ -1,15 +1,13 @@
 package httpsource
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"tidings"
-	"tidings/internal/bearer"
 	"tidings/internal/problem"
 )
 
@@ -53,19 +51,10 @@ type tokenJSON struct {
 // ServeHTTP serves /tokens and what is below it.
 func (s *TokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setBodyDeadline(w, DefaultBodyTimeout)
-	actor, err := bearer.Actor(r, s.Tokens.Authenticate)
-	if err == nil {
-		err = s.Tokens.May(actor, tidings.AdminAction, "")
-	}
-	if err != nil {
+	actor, id, err := asked(r, s.Tokens, tokensPath, "tokens", "ID")
+	switch one := id != ""; {
+	case err != nil:
 		s.fail(w, r, err)
-		return
-	}
-	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), tokensPath)
-	id, oneErr := url.PathUnescape(strings.TrimPrefix(rest, "/"))
-	switch one := strings.HasPrefix(rest, "/") && id != ""; {
-	case !ok || oneErr != nil || rest != "" && !one || strings.Contains(id, "/"):
-		s.fail(w, r, tidings.Errorf(tidings.ErrNotFound, "the tokens are at %s and %s/ID", tokensPath, tokensPath))
 	case one && r.Method == http.MethodDelete:
 		s.revoke(w, r, actor, id)
 	case one && (r.Method == http.MethodGet || r.Method == http.MethodHead):
@@ -147,14 +136,7 @@ func (s *TokenServer) revoke(w http.ResponseWriter, r *http.Request, by tidings.
 }
 
 func (s *TokenServer) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if status := problem.Write(w, r, err); status >= 500 {
-		s.log().Error("http: the token API failed", "method", r.Method, "path", r.URL.Path, "status", status, "err", err)
-	}
+	failed(w, r, err, s.log(), "the token API")
 }
 
-func (s *TokenServer) log() *slog.Logger {
-	if s.Log != nil {
-		return s.Log
-	}
-	return slog.Default()
-}
+func (s *TokenServer) log() *slog.Logger { return cmp.Or(s.Log, slog.Default()) }

@@ -1,18 +1,14 @@
 package httpsource
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"tidings"
-	"tidings/internal/bearer"
 	"tidings/internal/problem"
 )
 
@@ -59,20 +55,11 @@ type userJSON struct {
 // ServeHTTP serves /users and what is below it.
 func (s *UserServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setBodyDeadline(w, DefaultBodyTimeout)
-	actor, err := bearer.Actor(r, s.Policy.Authenticate)
-	if err == nil {
-		err = s.Policy.May(actor, tidings.AdminAction, "")
-	}
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), usersPath)
-	name, nameErr := url.PathUnescape(strings.TrimPrefix(rest, "/"))
+	actor, name, err := asked(r, s.Policy, usersPath, "accounts", "NAME")
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	switch one := strings.HasPrefix(rest, "/") && name != ""; {
-	case !ok || nameErr != nil || rest != "" && !one || strings.Contains(name, "/"):
-		s.fail(w, r, tidings.Errorf(tidings.ErrNotFound, "the accounts are at %s and %s/NAME", usersPath, usersPath))
+	switch one := name != ""; {
+	case err != nil:
+		s.fail(w, r, err)
 	case one && reads:
 		s.show(w, r, name, http.StatusOK)
 	case one && r.Method == http.MethodPatch:
@@ -143,33 +130,7 @@ func (s *UserServer) done(w http.ResponseWriter, r *http.Request, err error, wha
 }
 
 func (s *UserServer) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if status := problem.Write(w, r, err); status >= 500 {
-		s.log().Error("http: the user API failed", "method", r.Method, "path", r.URL.Path, "status", status, "err", err)
-	}
+	failed(w, r, err, s.log(), "the user API")
 }
 
-func (s *UserServer) log() *slog.Logger {
-	if s.Log != nil {
-		return s.Log
-	}
-	return slog.Default()
-}
-
-// decodeObject reads the body, which is one JSON object of at most limit bytes with no other members than into has. An error
-// of kind ErrInvalid shows the form that is wanted.
-func decodeObject(w http.ResponseWriter, r *http.Request, limit int64, into any, form string) error {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil {
-		if _, err = d.Token(); errors.Is(err, io.EOF) {
-			err = nil
-		} else if err == nil {
-			err = errors.New("there is something behind the object")
-		}
-	}
-	if tooBig := (*http.MaxBytesError)(nil); err != nil && !errors.As(err, &tooBig) {
-		err = tidings.Errorf(tidings.ErrInvalid, "the body is not of the form %s: %s", form, strings.TrimPrefix(err.Error(), "json: "))
-	}
-	return err
-}
+func (s *UserServer) log() *slog.Logger { return cmp.Or(s.Log, slog.Default()) }
