@@ -3,10 +3,7 @@ package pubsub_test
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net"
-	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,66 +13,15 @@ import (
 	"tidings"
 	"tidings/edge"
 	"tidings/hub"
-	"tidings/journal"
 	"tidings/outlet"
 	"tidings/outlet/outlettest"
 	"tidings/outlet/xmpp/pubsub"
 	model "tidings/pubsub"
 	"tidings/recentchange"
 	"tidings/xmpp/im"
-	"tidings/xmpp/sasl"
 	"tidings/xmpp/server"
 	"tidings/xmpp/xmpptest"
 )
-
-// users are accounts whose password is their name.
-type users []string
-
-func (u users) Exists(localpart string) bool { return slices.Contains(u, localpart) }
-
-func (u users) Keys(username string, h sasl.Hash) (sasl.Keys, string) {
-	k, err := h.Keys(username, []byte("salt"), sasl.MinIterations)
-	if err != nil {
-		panic(err)
-	}
-	if !u.Exists(username) {
-		return k, ""
-	}
-	return k, username
-}
-
-func (users) Attempt(context.Context, string, netip.Addr) (func(bool), error) {
-	return func(bool) {}, nil
-}
-
-// store is what im keeps, in memory.
-type store struct {
-	mu sync.Mutex
-	m  map[string][]byte
-}
-
-func (s *store) Put(_ context.Context, key string, value []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.m[key] = slices.Clone(value)
-	return nil
-}
-
-func (s *store) Delete(_ context.Context, key string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.m, key)
-	return nil
-}
-
-func (s *store) Watch(_ context.Context, f func(string, []byte)) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, k := range slices.Sorted(maps.Keys(s.m)) {
-		f(k, s.m[k])
-	}
-	return nil
-}
 
 // fixture is the service on a server with a listener.
 type fixture struct {
@@ -91,32 +37,23 @@ func serve(w *outlettest.World) *fixture {
 	w.Helper()
 	ctx := context.Background()
 	f := &fixture{World: w}
-	nodes, err := w.Journal.Bucket(ctx, "nodes")
-	if err != nil {
-		w.Fatal(err)
-	}
-	f.model, err = model.Open(ctx, model.Options{Store: nodes, Log: w.Journal, Hub: w.Hub, Policy: w.Policy, Domain: "localhost", Admins: []string{"polonius@localhost"},
+	var err error
+	f.model, err = model.Open(ctx, model.Options{Store: w.Bucket("nodes"), Log: w.Journal, Hub: w.Hub, Policy: w.Policy, Domain: "localhost", Admins: []string{"polonius@localhost"},
 		MaxPerNode: 3, MaxSubscriptions: 10, MaxNodes: 14, MaxPayload: 10_000})
 	if err != nil {
 		w.Fatal(err)
 	}
 	f.srv, err = pubsub.New(pubsub.Options{Model: f.model, Hub: w.Hub, Edge: w.Edge, May: w.Policy.May, Audience: w.Policy.Audience,
-		Topics: func(ctx context.Context, p tidings.Pattern) (ts []tidings.Topic, err error) {
-			infos, err := w.Journal.Topics(ctx, p)
-			for _, i := range infos {
-				ts = append(ts, i.Topic)
-			}
-			return ts, err
-		}, Version: "test-1"})
+		Topics: w.Topics, Version: "test-1"})
 	if err != nil {
 		w.Fatal(err)
 	}
-	all := users{"hamlet", "bernardo", "francisco", "horatio", "polonius"}
+	all := xmpptest.Users{"hamlet", "bernardo", "francisco", "horatio", "polonius"}
 	srv, err := server.New(server.Options{Edge: w.Edge, Users: all, Anonymous: true})
 	if err != nil {
 		w.Fatal(err)
 	}
-	accounts, err := im.Open(ctx, im.Options{Server: srv, Store: &store{m: map[string][]byte{}}, Users: all, Version: "1"})
+	accounts, err := im.Open(ctx, im.Options{Server: srv, Store: new(xmpptest.Store), Users: all, Version: "1"})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -124,20 +61,10 @@ func serve(w *outlettest.World) *fixture {
 	if err := srv.Handle("pubsub.localhost", f.srv); err != nil {
 		w.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.Fatal(err)
-	}
-	f.addr = ln.Addr().String()
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		if err := srv.Serve(ln, server.NoTLS); err != nil {
-			w.Error("serving:", err)
-		}
-	})
+	addr, stop := xmpptest.Serve(w, func(ln net.Listener) error { return srv.Serve(ln, server.NoTLS) }, srv.Close)
+	f.addr = addr
 	f.close = sync.OnceFunc(func() {
-		srv.Close()
-		serving.Wait()
+		stop()
 		f.srv.Close()
 		accounts.Close()
 		f.model.Close()
@@ -147,9 +74,7 @@ func serve(w *outlettest.World) *fixture {
 }
 
 func newWorld(t *testing.T) *outlettest.World {
-	j := journal.NewMemory(outlettest.Options(""))
-	t.Cleanup(func() { j.Close() })
-	return outlettest.NewWorld(t, j, hubOptions, edgeOptions)
+	return outlettest.NewMemory(t, hubOptions, edgeOptions)
 }
 
 var (
@@ -171,22 +96,14 @@ func TestScripts(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		f := serve(w)
+		script := outlettest.NewScript(w, nil)
 		return &xmpptest.Runner{Dial: func() (net.Conn, error) { return net.Dial("tcp", f.addr) }, Domain: "localhost",
-			Do: map[string]func(map[string]string, string) error{"event": f.event, "retraction": f.retraction, "time": moment}}
+			Do: map[string]func(map[string]string, string) error{"retraction": script.Do["retract"], "time": moment,
+				"event": func(vars map[string]string, args string) error { return published(script, vars, args) }}}
 	})
 }
 
-func (f *fixture) append(vars map[string]string, e tidings.Event) error {
-	e.Time = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	r, err := f.Journal.Append(context.Background(), e)
-	if err != nil {
-		return err
-	}
-	vars["position"] = r[0].Position.String()
-	return f.Hub.Drain(context.Background())
-}
-
-func (f *fixture) event(vars map[string]string, args string) error {
+func published(script *outlettest.Script, vars map[string]string, args string) error {
 	a := strings.SplitN(strings.TrimSpace(args), " ", 4)
 	if len(a) < 4 {
 		return fmt.Errorf("want a topic, an ID, a type and a payload")
@@ -205,12 +122,7 @@ func (f *fixture) event(vars map[string]string, args string) error {
 	if typ == "" {
 		typ = a[2]
 	}
-	return f.append(vars, tidings.Event{Topic: tidings.Topic(a[0]), ID: a[1], ContentType: typ, Payload: []byte(a[3])})
-}
-
-func (f *fixture) retraction(vars map[string]string, args string) error {
-	topic, id, _ := strings.Cut(strings.TrimSpace(args), " ")
-	return f.append(vars, tidings.Event{Topic: tidings.Topic(topic), ID: id, Kind: tidings.Retract})
+	return script.Event(vars, tidings.Event{Topic: tidings.Topic(a[0]), ID: a[1], ContentType: typ, Payload: []byte(a[3])})
 }
 
 func moment(vars map[string]string, args string) error {
