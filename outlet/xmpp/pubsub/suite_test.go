@@ -1,22 +1,23 @@
 package pubsub_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"testing"
 
 	"tidings"
 	"tidings/outlet/outlettest"
 	model "tidings/pubsub"
+	"tidings/xmpp/dial"
+	"tidings/xmpp/jid"
 	"tidings/xmpp/mam"
 	"tidings/xmpp/rsm"
 	"tidings/xmpp/stanza"
+	"tidings/xmpp/stream"
 	"tidings/xmpp/xmlstream"
 )
 
@@ -29,10 +30,7 @@ func (c carrier) Close() { c.close() }
 
 // reader is an anonymous session with subscriptions.
 type reader struct {
-	nc     net.Conn
-	scan   xmlstream.Scanner
-	doc    xmlstream.Document
-	jid    string
+	nc     *dial.Conn
 	topics []string
 
 	after tidings.Position // the archives are asked for what follows; zero when they have answered
@@ -44,16 +42,8 @@ type reader struct {
 	over  bool
 }
 
-const header = "<stream:stream to='localhost' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
-
-func (x *reader) say(format string, args ...any) { fmt.Fprintf(x.nc, format, args...) }
-
 // Open subscribes to the topics.
 func (c carrier) Open(r outlettest.Request) (outlettest.Conn, error) {
-	nc, err := outlettest.Dialer(r.ReceiveBuffer).Dial("tcp", c.addr)
-	if err != nil {
-		return nil, err
-	}
 	for _, topic := range r.Topics {
 		if _, err := tidings.ParseTopic(topic); err != nil {
 			continue
@@ -63,40 +53,30 @@ func (c carrier) Open(r outlettest.Request) (outlettest.Conn, error) {
 			return nil, err
 		}
 	}
+	nc, err := dial.Dial(context.Background(), dial.Config{JID: jid.MustParse("localhost"), Address: c.addr, DialContext: outlettest.Dialer(r.ReceiveBuffer).DialContext})
+	if err != nil {
+		return nil, err
+	}
 	x := &reader{nc: nc, topics: r.Topics, after: r.After, from: r.After}
 	if err := x.open(); err != nil {
-		nc.Close()
+		x.Close()
 		return nil, err
 	}
 	return x, nil
 }
 
 func (x *reader) open() error {
-	x.say(header + "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>")
-	if _, err := x.until("success"); err != nil {
-		return err
-	}
-	x.scan.Restart()
-	x.say(header + "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
-	el, err := x.until("iq")
-	if err != nil {
-		return err
-	}
-	x.jid = el.First().First().Text()
+	ctx := context.Background()
 	for _, t := range x.topics {
-		x.say("<iq type='set' id='s' to='pubsub.localhost'><pubsub xmlns='http://jabber.org/protocol/pubsub'><subscribe node='%s' jid='%s'/></pubsub></iq>", t, x.jid)
-		el, err := x.until("iq")
-		if err != nil {
+		if _, err := x.nc.Request(ctx, "set", serviceJID, fmt.Appendf(nil, pubsubSet, fmt.Sprintf("<subscribe node='%s' jid='%s'/>", t, x.nc.JID()))); err != nil {
+			if e, ok := errors.AsType[*stanza.Error](err); ok {
+				err = tidings.Errorf(map[string]tidings.ErrorKind{"forbidden": tidings.ErrForbidden}[e.Condition], "%w", e)
+			}
 			return err
-		}
-		if el.Attr("type") == "error" {
-			e := stanza.ParseError(el.Child("jabber:client", "error"))
-			return tidings.Errorf(map[string]tidings.ErrorKind{"forbidden": tidings.ErrForbidden}[e.Condition], "%w", e)
 		}
 	}
 	// With the answer to a request behind them the flows are attached.
-	x.say("<iq type='get' id='p' to='pubsub.localhost'><ping xmlns='urn:xmpp:ping'/></iq>")
-	if _, err := x.until("iq"); err != nil {
+	if _, err := x.nc.Request(ctx, "get", serviceJID, []byte(dial.Ping)); err != nil {
 		return err
 	}
 	if !x.after.IsZero() {
@@ -105,51 +85,13 @@ func (x *reader) open() error {
 	return nil
 }
 
-func (x *reader) next() (xmlstream.Element, error) {
-	var buf [16 << 10]byte
-	for {
-		kind, b, err := x.scan.Next()
-		switch {
-		case err != nil:
-			return xmlstream.Element{}, err
-		case kind == xmlstream.End:
-			return xmlstream.Element{}, io.EOF
-		case kind == xmlstream.Stanza:
-			return x.doc.Parse(b, xmlstream.NewContext("jabber:client", "stream", xmlstream.SpaceStream))
-		case kind == xmlstream.None:
-			n, err := x.nc.Read(buf[:])
-			if n == 0 && err != nil {
-				return xmlstream.Element{}, err
-			}
-			x.scan.Feed(bytes.Clone(buf[:n]))
-		}
-	}
-}
-
-// until returns the next element with the name; messages before it are kept.
-func (x *reader) until(name string) (xmlstream.Element, error) {
-	for {
-		el, err := x.next()
-		if err != nil || el.Name() == name {
-			return el, err
-		}
-		if el.Name() == "message" {
-			e, ok, err := event(el)
-			if err != nil || !ok {
-				return el, fmt.Errorf("a message that means nothing: %s, %v", el.Raw(), err)
-			}
-			x.live = append(x.live, e)
-		}
-	}
-}
-
 // ask asks an archive for a page.
 func (x *reader) ask() {
 	q := mam.Query{Node: x.topics[x.asked], Page: rsm.Request{Max: 40, Index: -1, After: x.from.String()}}
-	x.say("<iq type='set' id='page' to='pubsub.localhost'>%s</iq>", q.Append(nil))
+	x.nc.Send(fmt.Appendf(nil, "<iq type='set' id='page' to='pubsub.localhost'>%s</iq>", q.Append(nil)))
 }
 
-func (x *reader) Close() { x.nc.Close() }
+func (x *reader) Close() { x.nc.Drop() }
 
 // event reads what a message says; ok is false if that is nothing.
 func event(message xmlstream.Element) (e outlettest.Event, ok bool, err error) {
@@ -190,18 +132,19 @@ func (x *reader) Next() (outlettest.Event, error) {
 			x.last = e.Position
 			return e, nil
 		}
-		el, err := x.next()
+		st, err := x.nc.Next(context.Background())
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
+			if _, ok := errors.AsType[*stream.Error](err); ok && !x.over {
+				x.over = true
+				return outlettest.Event{Kind: outlettest.Goodbye}, nil
+			} else if ok || err == dial.ErrClosed || err == dial.ErrDone {
 				err = io.EOF
 			}
 			return outlettest.Event{}, err
 		}
+		el := st.Element
 		switch {
-		case el.Is(xmlstream.SpaceStream, "error") && !x.over:
-			x.over = true
-			return outlettest.Event{Kind: outlettest.Goodbye}, nil
-		case el.Name() == "message":
+		case st.Kind == stanza.Message:
 			if r, ok := mam.FindResult(el); ok {
 				e, ok, err := event(r.Message)
 				if err != nil || !ok || e.Position.String() != r.ID {
@@ -216,9 +159,9 @@ func (x *reader) Next() (outlettest.Event, error) {
 				return e, fmt.Errorf("a message that means nothing: %s, %v", el.Raw(), err)
 			}
 			x.live = append(x.live, e)
-		case el.Name() == "iq" && el.Attr("id") == "page":
-			if el.Attr("type") == "error" {
-				p, err := tidings.ParsePosition(el.Child("jabber:client", "error").Child("urn:tidings:0", "gap").Attr("oldest"))
+		case st.ID == "page":
+			if st.Type == stanza.TypeError {
+				p, err := tidings.ParsePosition(st.Child("error").Child("urn:tidings:0", "gap").Attr("oldest"))
 				if err != nil || x.after.IsZero() {
 					return outlettest.Event{}, fmt.Errorf("the archive answers %s", el.Raw())
 				}

@@ -1,7 +1,6 @@
 package room_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,12 +14,16 @@ import (
 	"tidings"
 	"tidings/outlet/outlettest"
 	"tidings/outlet/xmpp/room"
+	"tidings/xmpp/dial"
+	"tidings/xmpp/jid"
 	"tidings/xmpp/mam"
 	"tidings/xmpp/muc"
 	"tidings/xmpp/rsm"
 	"tidings/xmpp/server"
 	"tidings/xmpp/stanza"
+	"tidings/xmpp/stream"
 	"tidings/xmpp/xmlstream"
+	"tidings/xmpp/xmpptest"
 )
 
 // patience bounds every wait; passing it is a failure.
@@ -49,120 +52,42 @@ func serve(w *outlettest.World, o room.Options) *carrier {
 	if err := srv.Handle(o.Domain, rooms); err != nil {
 		w.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := srv.Serve(ln, server.NoTLS); err != nil {
-			w.Error("serving:", err)
-		}
-	}()
-	c := &carrier{w: w, rooms: rooms, addr: ln.Addr().String()}
+	c := &carrier{w: w, rooms: rooms}
+	addr, stop := xmpptest.Serve(w, func(ln net.Listener) error { return srv.Serve(ln, server.NoTLS) }, srv.Close)
+	c.addr = addr
 	c.close = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := errors.Join(w.Hub.Drain(ctx), rooms.Stop(ctx)); err != nil {
 			w.Error(err)
 		}
-		srv.Close()
-		<-done
+		stop()
 	})
 	w.Cleanup(c.close)
 	return c
 }
 
-// session is a client that is logged in anonymously.
-type session struct {
-	nc   net.Conn
-	scan xmlstream.Scanner
-	doc  xmlstream.Document
-	jid  string
-}
-
-const header = "<stream:stream to='localhost' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
-
-func (c *carrier) dial(rcvbuf int) (*session, error) {
-	nc, err := outlettest.Dialer(rcvbuf).Dial("tcp", c.addr)
-	if err != nil {
-		return nil, err
-	}
-	s := &session{nc: nc}
-	s.say(header + "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>")
-	if el, err := s.until("success"); err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("logging in: %v: %w", el.Name(), err)
-	}
-	s.scan.Restart()
-	s.say(header + "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
-	el, err := s.until("iq")
-	if err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("binding: %w", err)
-	}
-	s.jid = el.First().First().Text()
-	return s, nil
-}
-
-func (s *session) say(text string) { io.WriteString(s.nc, text) }
-
-// next returns the next element; io.EOF at the end of the stream.
-func (s *session) next() (xmlstream.Element, error) {
-	var buf [16 << 10]byte
-	for {
-		kind, b, err := s.scan.Next()
-		switch {
-		case err != nil:
-			return xmlstream.Element{}, err
-		case kind == xmlstream.End:
-			return xmlstream.Element{}, io.EOF
-		case kind == xmlstream.Stanza:
-			el, err := s.doc.Parse(b, xmlstream.NewContext("jabber:client", "stream", xmlstream.SpaceStream))
-			return el, err
-		case kind == xmlstream.None:
-			n, err := s.nc.Read(buf[:])
-			if n == 0 && err != nil {
-				return xmlstream.Element{}, err
-			}
-			s.scan.Feed(bytes.Clone(buf[:n]))
-		}
-	}
-}
-
-// until returns the next element with the name.
-func (s *session) until(name string) (xmlstream.Element, error) {
-	for {
-		el, err := s.next()
-		if err != nil || el.Name() == name {
-			return el, err
-		}
-	}
-}
-
 // Open enters a room; several patterns are rooms of the configuration.
 func (c *carrier) Open(r outlettest.Request) (outlettest.Conn, error) {
-	s, err := c.dial(r.ReceiveBuffer)
-	if err != nil {
-		return nil, err
-	}
 	address := c.sets[strings.Join(r.Topics, " ")]
 	if address == "" {
 		j, ok := c.rooms.Address(tidings.MustPattern(r.Topics[0]))
 		if !ok || len(r.Topics) > 1 {
-			s.nc.Close()
 			return nil, fmt.Errorf("%v have no room", r.Topics)
 		}
 		address = j.String()
 	}
-	x := &reader{session: s, room: address}
+	nc, err := dial.Dial(context.Background(), dial.Config{JID: jid.MustParse("localhost"), Address: c.addr, DialContext: outlettest.Dialer(r.ReceiveBuffer).DialContext})
+	if err != nil {
+		return nil, err
+	}
+	x := &reader{nc: nc, room: address}
 	if c.archive && !r.After.IsZero() {
 		x.after = r.After
 	}
 	x.join(r, !c.archive)
 	if err := x.entered(); err != nil {
-		s.nc.Close()
+		x.Close()
 		return nil, err
 	}
 	if x.after != (tidings.Position{}) {
@@ -171,9 +96,9 @@ func (c *carrier) Open(r outlettest.Request) (outlettest.Conn, error) {
 	return x, nil
 }
 
-// reader is a session in one room.
+// reader is an anonymous session in one room.
 type reader struct {
-	*session
+	nc   *dial.Conn
 	room string
 	last tidings.Position // of the last message given out
 
@@ -186,6 +111,8 @@ type reader struct {
 	leaving bool // it has been told that the server stops
 }
 
+func (x *reader) say(format string, args ...any) { x.nc.Send(fmt.Appendf(nil, format, args...)) }
+
 func (x *reader) join(r outlettest.Request, since bool) {
 	var b xmlstream.Builder
 	b.Open("presence", "to", x.room+"/reader").Open("x", "xmlns", muc.NS).Empty("history", "maxstanzas", "0")
@@ -196,23 +123,23 @@ func (x *reader) join(r outlettest.Request, since bool) {
 		b.TextElement("filter", "since="+r.After.String(), "xmlns", "urn:tidings:0")
 	}
 	b.Close().Close()
-	x.say(string(b.Bytes()))
+	x.say("%s", b.Bytes())
 }
 
 // entered waits for the subject, behind which everything comes.
 func (x *reader) entered() error {
 	for {
-		el, err := x.next()
-		switch {
-		case err != nil:
+		st, err := x.nc.Next(context.Background())
+		if err != nil {
 			return err
-		case el.Name() == "presence" && el.Attr("type") == "error":
-			e := stanza.ParseError(el.Child("jabber:client", "error"))
+		}
+		if e := st.Err(); e != nil && st.Kind == stanza.Presence {
 			kind := map[string]tidings.ErrorKind{"not-authorized": tidings.ErrUnauthenticated, "forbidden": tidings.ErrForbidden}[e.Condition]
 			return tidings.Errorf(kind, "%w", e)
-		case !el.Child("jabber:client", "subject").IsZero():
+		}
+		if _, ok := muc.Subject(&st); ok {
 			// The flow is attached behind the subject: with the answer to a ping it is.
-			x.say(fmt.Sprintf("<iq type='get' id='entered' to='%s/reader'><ping xmlns='urn:xmpp:ping'/></iq>", x.room))
+			x.say("<iq type='get' id='entered' to='%s/reader'><ping xmlns='urn:xmpp:ping'/></iq>", x.room)
 			return nil
 		}
 	}
@@ -221,10 +148,10 @@ func (x *reader) entered() error {
 // ask asks for a page of the archive.
 func (x *reader) ask() {
 	q := mam.Query{Page: rsm.Request{Max: 40, Index: -1, After: x.after.String()}}
-	x.say("<iq type='set' id='page' to='" + x.room + "'>" + string(q.Append(nil)) + "</iq>")
+	x.say("<iq type='set' id='page' to='%s'>%s</iq>", x.room, q.Append(nil))
 }
 
-func (x *reader) Close() { x.nc.Close() }
+func (x *reader) Close() { x.nc.Drop() }
 
 // event reads what a message says; ok is false if that is nothing.
 func event(message xmlstream.Element) (e outlettest.Event, ok bool, err error) {
@@ -263,18 +190,19 @@ func (x *reader) Next() (outlettest.Event, error) {
 			x.last = e.Position
 			return e, nil
 		}
-		el, err := x.next()
+		st, err := x.nc.Next(context.Background())
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
+			if _, ok := errors.AsType[*stream.Error](err); ok && !x.leaving {
+				x.leaving = true
+				return outlettest.Event{Kind: outlettest.Goodbye}, nil
+			} else if ok || err == dial.ErrClosed || err == dial.ErrDone {
 				err = io.EOF
 			}
 			return outlettest.Event{}, err
 		}
+		el := st.Element
 		switch {
-		case el.Is(xmlstream.SpaceStream, "error") && !x.leaving:
-			x.leaving = true
-			return outlettest.Event{Kind: outlettest.Goodbye}, nil
-		case el.Name() == "message":
+		case st.Kind == stanza.Message:
 			if r, ok := mam.FindResult(el); ok {
 				e, ok, err := event(r.Message)
 				if err != nil || !ok || e.Position.String() != r.ID {
@@ -289,9 +217,9 @@ func (x *reader) Next() (outlettest.Event, error) {
 				return e, fmt.Errorf("a message that means nothing: %s, %v", el.Raw(), err)
 			}
 			x.live = append(x.live, e)
-		case el.Name() == "iq" && el.Attr("id") == "page":
-			if el.Attr("type") == "error" {
-				gap := el.Child("jabber:client", "error").Child("urn:tidings:0", "gap")
+		case st.ID == "page":
+			if st.Type == stanza.TypeError {
+				gap := st.Child("error").Child("urn:tidings:0", "gap")
 				p, err := tidings.ParsePosition(gap.Attr("oldest"))
 				if err != nil || x.after.IsZero() {
 					return outlettest.Event{}, fmt.Errorf("the archive answers %s", el.Raw())
@@ -310,9 +238,9 @@ func (x *reader) Next() (outlettest.Event, error) {
 			} else {
 				x.ask()
 			}
-		case el.Name() == "iq" && el.Attr("id") == "denied":
+		case st.ID == "denied":
 			return outlettest.Event{}, io.EOF
-		case el.Name() == "presence":
+		case st.Kind == stanza.Presence:
 			u, _ := muc.FindUser(el)
 			switch {
 			case u.Has(muc.StatusShutdown):
@@ -320,7 +248,7 @@ func (x *reader) Next() (outlettest.Event, error) {
 				return outlettest.Event{Kind: outlettest.Goodbye}, nil
 			case u.Has(muc.StatusAffiliationLost) && u.Has(muc.StatusSelf):
 				x.denied = true // and nothing comes any more
-				x.say("<iq type='get' id='denied' to='" + x.room + "/reader'><ping xmlns='urn:xmpp:ping'/></iq>")
+				x.say("<iq type='get' id='denied' to='%s/reader'><ping xmlns='urn:xmpp:ping'/></iq>", x.room)
 				return outlettest.Event{Kind: outlettest.Denied}, nil
 			}
 			return outlettest.Event{}, fmt.Errorf("a presence that means nothing: %s", el.Raw())
