@@ -2,17 +2,15 @@ package pubsub_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"tidings"
+	"tidings/outlet/outlettest"
 	model "tidings/pubsub"
 	"tidings/xmpp/dial"
 	"tidings/xmpp/jid"
@@ -100,21 +98,6 @@ func (f *fixture) numbered(topic string, n int) {
 	f.Append(tidings.Event{Topic: tidings.Topic(topic), ID: fmt.Sprintf("n%d", n), ContentType: "text/xml", Payload: fmt.Appendf(nil, "<n>%d</n>", n)})
 }
 
-// cut is a connection that breaks after so many bytes have come, in the middle of whatever that is.
-type cut struct {
-	net.Conn
-	left atomic.Int64
-}
-
-func (c *cut) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if left := c.left.Add(int64(-n)); left < 0 {
-		c.Conn.Close()
-		return max(0, n+int(left)), errors.New("the line is cut")
-	}
-	return n, err
-}
-
 // A session whose connection is cut again and again, anywhere, has every item of its subscriptions once and in order: of a node
 // by its bare JID, and of a pattern by its full one.
 func TestResumption(t *testing.T) {
@@ -126,15 +109,8 @@ func TestResumption(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	left := int64(1 << 20)
-	x := f.login(ctx, "francisco", func(cfg *dial.Config) {
-		cfg.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			nc, err := (&net.Dialer{}).DialContext(ctx, network, address)
-			c := &cut{Conn: nc}
-			c.left.Store(left)
-			return c, err
-		}
-	})
+	cut := outlettest.Cut{After: 1 << 20}
+	x := f.login(ctx, "francisco", func(cfg *dial.Config) { cfg.DialContext = cut.DialContext })
 	f.login(ctx, "hamlet", nil).set("<create node='n'/>")
 	x.say("<presence/>")
 	x.set("<subscribe node='n' jid='francisco@localhost'/>")
@@ -169,7 +145,7 @@ func TestResumption(t *testing.T) {
 			broken = true
 			x.cfg.Resume = x.Drop()
 			for x.Conn = nil; x.Conn == nil; { // it may be cut while it resumes
-				left = 800 + random.Int64N(8000)
+				cut.After = 800 + random.IntN(8000)
 				if x.Conn, err = dial.Dial(ctx, x.cfg); err != nil && ctx.Err() != nil {
 					t.Fatal(err)
 				}

@@ -3,35 +3,18 @@ package room_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"tidings"
+	"tidings/outlet/outlettest"
 	"tidings/xmpp/dial"
 	"tidings/xmpp/jid"
 	"tidings/xmpp/muc"
 	"tidings/xmpp/stanza"
 )
-
-// cut is a connection that breaks after so many bytes have come, in the middle of whatever that is.
-type cut struct {
-	net.Conn
-	left atomic.Int64
-}
-
-func (c *cut) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if left := c.left.Add(int64(-n)); left < 0 {
-		c.Conn.Close()
-		return max(0, n+int(left)), errors.New("the line is cut")
-	}
-	return n, err
-}
 
 // A session whose connection is cut again and again, anywhere, has every event of its rooms once and in order: those of the
 // history, those it missed and those that come.
@@ -46,13 +29,8 @@ func TestResumption(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	cfg := dial.Config{JID: jid.MustParse("localhost"), Address: c.addr, Manage: true}
-	left := int64(8000)
-	cfg.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		nc, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		c := &cut{Conn: nc}
-		c.left.Store(left)
-		return c, err
-	}
+	cut := outlettest.Cut{After: 8000}
+	cfg.DialContext = cut.DialContext
 	x, err := dial.Dial(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +66,7 @@ func TestResumption(t *testing.T) {
 			}
 			cfg.Resume = x.Drop()
 			for x = nil; x == nil; { // it may be cut while it resumes
-				left = 800 + random.Int64N(12_000)
+				cut.After = 800 + random.IntN(12_000)
 				if x, err = dial.Dial(ctx, cfg); err != nil && ctx.Err() != nil {
 					t.Fatal(err)
 				}
