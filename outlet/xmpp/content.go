@@ -47,11 +47,10 @@ func AppendContent(dst []byte, it *hub.Item) []byte {
 	case change:
 		return rc.AppendRC(dst)
 	case it.Kind == tidings.Retract:
-		dst = appendAttr(append(dst, "<retract xmlns='"+NS+"'"...), "item", it.ItemID())
-		dst = appendAttr(dst, "topic", string(it.Topic))
+		dst = xmlstream.AppendPairs(append(dst, "<retract xmlns='"+NS+"'"...), "item", it.ItemID(), "topic", string(it.Topic))
 		dst = append(dst, "/>"...)
 		if p, err := tidings.ParsePosition(it.ItemID()); err == nil && p.Epoch == it.Position.Epoch {
-			dst = append(appendAttr(append(dst, "<retract xmlns='"+nsRetract+"'"...), "id", it.ItemID()), "/>"...)
+			dst = append(xmlstream.AppendPairs(append(dst, "<retract xmlns='"+nsRetract+"'"...), "id", it.ItemID()), "/>"...)
 		}
 		return dst
 	case !el.IsZero() && !reserved(el.Space()):
@@ -60,20 +59,13 @@ func AppendContent(dst []byte, it *hub.Item) []byte {
 		dst = xmlstream.AppendText(append(dst, "<json xmlns='"+nsJSON+"'>"...), it.Payload)
 		dst = append(dst, "</json>"...)
 	}
-	dst = appendAttr(append(dst, "<event xmlns='"+NS+"'"...), "topic", string(it.Topic))
-	dst = appendAttr(dst, "item", it.ItemID())
-	dst = appendAttr(dst, "type", it.ContentType)
+	dst = xmlstream.AppendPairs(append(dst, "<event xmlns='"+NS+"'"...), "topic", string(it.Topic), "item", it.ItemID(), "type", it.ContentType)
 	dst = delay.AppendTime(append(dst, " time='"...), it.Time)
 	return append(dst, "'/>"...)
 }
 
 // carriesJSON reports whether a message has the payload as an element of JSON.
 func carriesJSON(it *hub.Item) bool { return isJSON(it.ContentType) && json.Valid(it.Payload) }
-
-func appendAttr(dst []byte, name, value string) []byte {
-	dst = append(append(append(dst, ' '), name...), "='"...)
-	return append(xmlstream.AppendAttr(dst, value), '\'')
-}
 
 var documents = sync.Pool{New: func() any { return new(xmlstream.Document) }}
 

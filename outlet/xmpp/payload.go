@@ -51,7 +51,7 @@ func AppendPayload(dst []byte, it *hub.Item, space, uri string) []byte {
 		if media == "" {
 			media = "application/octet-stream"
 		}
-		dst = append(appendAttr(dst, "type", media), '>')
+		dst = append(xmlstream.AppendPairs(dst, "type", media), '>')
 		dst = base64.StdEncoding.AppendEncode(dst, it.Payload)
 	}
 	return append(dst, "</content></entry>"...)
@@ -81,7 +81,7 @@ func appendChangeEntry(dst []byte, it *hub.Item, rc *recentchange.RecentChange, 
 		target = "Special:Log/" + rc.LogType.Value()
 	}
 	if url := appendURL(nil, rc, target); len(url) > 0 {
-		dst = append(appendAttr(append(dst, "<link rel='alternate'"...), "href", string(url)), "/>"...)
+		dst = append(xmlstream.AppendPairs(append(dst, "<link rel='alternate'"...), "href", string(url)), "/>"...)
 	}
 	dst = xmlstream.AppendText(append(dst, "<summary>"...), body(it, rc, el))
 	dst = append(dst, "</summary>"...)

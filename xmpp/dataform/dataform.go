@@ -183,7 +183,7 @@ func parseField(el xmlstream.Element) Field {
 // XEP-0004 section 3.3 asks.
 func (f *Form) Append(dst []byte) []byte {
 	dst = append(dst, "<x xmlns='"+NS+"'"...)
-	dst = appendAttr(dst, "type", f.Type)
+	dst = xmlstream.AppendOptional(dst, "type", f.Type)
 	dst = append(dst, '>')
 	dst = appendText(dst, "title", f.Title)
 	for _, s := range f.Instructions {
@@ -211,9 +211,7 @@ func (f *Form) Append(dst []byte) []byte {
 
 func (f *Field) append(dst []byte) []byte {
 	dst = append(dst, "<field"...)
-	dst = appendAttr(dst, "var", f.Var)
-	dst = appendAttr(dst, "type", f.Type)
-	dst = appendAttr(dst, "label", f.Label)
+	dst = xmlstream.AppendOptional(dst, "var", f.Var, "type", f.Type, "label", f.Label)
 	dst = append(dst, '>')
 	dst = appendText(dst, "desc", f.Desc)
 	if f.Required {
@@ -230,7 +228,7 @@ func (f *Field) append(dst []byte) []byte {
 	}
 	for _, o := range f.Options {
 		dst = append(dst, "<option"...)
-		dst = appendAttr(dst, "label", o.Label)
+		dst = xmlstream.AppendOptional(dst, "label", o.Label)
 		dst = append(dst, '>')
 		dst = appendValue(dst, o.Value)
 		dst = append(dst, "</option>"...)
@@ -238,26 +236,12 @@ func (f *Field) append(dst []byte) []byte {
 	return append(dst, "</field>"...)
 }
 
-func appendValue(dst []byte, v string) []byte {
-	dst = append(dst, "<value>"...)
-	dst = xmlstream.AppendText(dst, v)
-	return append(dst, "</value>"...)
-}
+func appendValue(dst []byte, v string) []byte { return xmlstream.AppendTextElement(dst, "value", v) }
 
-// appendText and appendAttr append nothing for an empty text.
+// appendText appends nothing for an empty text.
 func appendText(dst []byte, name, s string) []byte {
 	if s == "" {
 		return dst
 	}
-	dst = append(append(append(dst, '<'), name...), '>')
-	dst = xmlstream.AppendText(dst, s)
-	return append(append(append(dst, "</"...), name...), '>')
-}
-
-func appendAttr(dst []byte, name, value string) []byte {
-	if value == "" {
-		return dst
-	}
-	dst = append(append(append(dst, ' '), name...), "='"...)
-	return append(xmlstream.AppendAttr(dst, value), '\'')
+	return xmlstream.AppendTextElement(dst, name, s)
 }

@@ -25,9 +25,7 @@ func CapsOf(node string, i *Info) Caps { return Caps{Hash: "sha-1", Node: node, 
 // Append appends the element c.
 func (c Caps) Append(dst []byte) []byte {
 	dst = append(dst, "<c xmlns='"+NSCaps+"'"...)
-	dst = appendAttr(dst, "hash", c.Hash)
-	dst = appendAttr(dst, "node", c.Node)
-	dst = appendAttr(dst, "ver", c.Ver)
+	dst = xmlstream.AppendOptional(dst, "hash", c.Hash, "node", c.Node, "ver", c.Ver)
 	return append(dst, "/>"...)
 }
 

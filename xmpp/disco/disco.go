@@ -42,19 +42,16 @@ func (i *Info) Has(feature string) bool {
 // Append appends the query element of the answer.
 func (i *Info) Append(dst []byte) []byte {
 	dst = append(dst, "<query xmlns='"+NSInfo+"'"...)
-	dst = appendAttr(dst, "node", i.Node)
+	dst = xmlstream.AppendOptional(dst, "node", i.Node)
 	dst = append(dst, '>')
 	for _, id := range i.Identities {
 		dst = append(dst, "<identity"...)
-		dst = appendAttr(dst, "category", id.Category)
-		dst = appendAttr(dst, "type", id.Type)
-		dst = appendAttr(dst, "name", id.Name)
-		dst = appendAttr(dst, "xml:lang", id.Lang)
+		dst = xmlstream.AppendOptional(dst, "category", id.Category, "type", id.Type, "name", id.Name, "xml:lang", id.Lang)
 		dst = append(dst, "/>"...)
 	}
 	for _, f := range i.Features {
 		dst = append(dst, "<feature"...)
-		dst = appendAttr(dst, "var", f)
+		dst = xmlstream.AppendOptional(dst, "var", f)
 		dst = append(dst, "/>"...)
 	}
 	for _, f := range i.Forms {
@@ -65,12 +62,12 @@ func (i *Info) Append(dst []byte) []byte {
 
 // AppendInfoQuery appends the query element that asks for information; node may be empty.
 func AppendInfoQuery(dst []byte, node string) []byte {
-	return append(appendAttr(append(dst, "<query xmlns='"+NSInfo+"'"...), "node", node), "/>"...)
+	return append(xmlstream.AppendOptional(append(dst, "<query xmlns='"+NSInfo+"'"...), "node", node), "/>"...)
 }
 
 // AppendItemsQuery appends the query element that asks for items; node may be empty.
 func AppendItemsQuery(dst []byte, node string) []byte {
-	return append(appendAttr(append(dst, "<query xmlns='"+NSItems+"'"...), "node", node), "/>"...)
+	return append(xmlstream.AppendOptional(append(dst, "<query xmlns='"+NSItems+"'"...), "node", node), "/>"...)
 }
 
 // ParseInfo reads the query element of an answer. The error is a *stanza.Error, bad-request, for another element and for a
@@ -107,13 +104,11 @@ type Item struct {
 // (XEP-0059), comes behind them; it may be nil.
 func AppendItems(dst []byte, node string, items []Item, end func([]byte) []byte) []byte {
 	dst = append(dst, "<query xmlns='"+NSItems+"'"...)
-	dst = appendAttr(dst, "node", node)
+	dst = xmlstream.AppendOptional(dst, "node", node)
 	dst = append(dst, '>')
 	for _, it := range items {
 		dst = append(dst, "<item"...)
-		dst = appendAttr(dst, "jid", it.JID.String())
-		dst = appendAttr(dst, "node", it.Node)
-		dst = appendAttr(dst, "name", it.Name)
+		dst = xmlstream.AppendOptional(dst, "jid", it.JID.String(), "node", it.Node, "name", it.Name)
 		dst = append(dst, "/>"...)
 	}
 	if end != nil {
@@ -139,13 +134,4 @@ func ParseItems(query xmlstream.Element) (items []Item, err error) {
 		items = append(items, Item{JID: j, Node: c.Attr("node"), Name: c.Attr("name")})
 	}
 	return items, nil
-}
-
-// appendAttr appends nothing for an empty value.
-func appendAttr(dst []byte, name, value string) []byte {
-	if value == "" {
-		return dst
-	}
-	dst = append(append(append(dst, ' '), name...), "='"...)
-	return append(xmlstream.AppendAttr(dst, value), '\'')
 }

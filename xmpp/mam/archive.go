@@ -24,11 +24,9 @@ func (m Metadata) Append(dst []byte) []byte {
 		return AppendMetadataQuery(dst)
 	}
 	dst = append(dst, "<metadata xmlns='"+NS+"'><start"...)
-	dst = appendAttr(dst, "id", m.FirstID)
-	dst = appendAttr(dst, "timestamp", delay.FormatTime(m.First))
+	dst = xmlstream.AppendOptional(dst, "id", m.FirstID, "timestamp", delay.FormatTime(m.First))
 	dst = append(dst, "/><end"...)
-	dst = appendAttr(dst, "id", m.LastID)
-	dst = appendAttr(dst, "timestamp", delay.FormatTime(m.Last))
+	dst = xmlstream.AppendOptional(dst, "id", m.LastID, "timestamp", delay.FormatTime(m.Last))
 	return append(dst, "/></metadata>"...)
 }
 
@@ -98,7 +96,7 @@ func addresses(list xmlstream.Element) (js []jid.JID, err error) {
 // Append appends the element prefs.
 func (p Prefs) Append(dst []byte) []byte {
 	dst = append(dst, "<prefs xmlns='"+NS+"'"...)
-	dst = appendAttr(dst, "default", p.Default)
+	dst = xmlstream.AppendOptional(dst, "default", p.Default)
 	dst = append(dst, "><always>"...)
 	dst = appendAddresses(dst, p.Always)
 	dst = append(dst, "</always><never>"...)

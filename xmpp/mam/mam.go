@@ -82,8 +82,7 @@ func ParseQuery(el xmlstream.Element) (Query, error) {
 // Append appends the query element.
 func (q Query) Append(dst []byte) []byte {
 	dst = append(dst, "<query xmlns='"+NS+"'"...)
-	dst = appendAttr(dst, "queryid", q.ID)
-	dst = appendAttr(dst, "node", q.Node)
+	dst = xmlstream.AppendOptional(dst, "queryid", q.ID, "node", q.Node)
 	dst = append(dst, '>')
 	f := dataform.New(dataform.TypeSubmit, NS)
 	if !q.Start.IsZero() {
@@ -138,8 +137,7 @@ func AppendFields(dst []byte) []byte {
 // its namespace, with its id in the archive and the time it came there.
 func AppendResult(dst []byte, queryID, id string, stamp time.Time, message []byte) []byte {
 	dst = append(dst, "<result xmlns='"+NS+"'"...)
-	dst = appendAttr(dst, "queryid", queryID)
-	dst = appendAttr(dst, "id", id)
+	dst = xmlstream.AppendOptional(dst, "queryid", queryID, "id", id)
 	dst = append(dst, "><forwarded xmlns='"+NSForward+"'>"...)
 	dst = delay.Append(dst, jid.JID{}, stamp)
 	dst = append(dst, message...)
@@ -200,13 +198,4 @@ func ParseFin(el xmlstream.Element) (Fin, error) {
 	complete, _ := dataform.ParseBool(el.Attr("complete"))
 	stable, ok := dataform.ParseBool(el.Attr("stable"))
 	return Fin{Complete: complete, Unstable: ok && !stable, Page: rsm.ParseResult(rsm.Find(el))}, nil
-}
-
-// appendAttr appends nothing for an empty value.
-func appendAttr(dst []byte, name, value string) []byte {
-	if value == "" {
-		return dst
-	}
-	dst = append(append(append(dst, ' '), name...), "='"...)
-	return append(xmlstream.AppendAttr(dst, value), '\'')
 }

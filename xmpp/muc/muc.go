@@ -142,7 +142,7 @@ func (j Join) Append(dst []byte) []byte {
 		dst = appendBound(dst, "maxstanzas", h.MaxStanzas)
 		dst = appendBound(dst, "seconds", h.Seconds)
 		if !h.Since.IsZero() {
-			dst = appendAttr(dst, "since", delay.FormatTime(h.Since))
+			dst = xmlstream.AppendOptional(dst, "since", delay.FormatTime(h.Since))
 		}
 		dst = append(dst, "/>"...)
 	}
@@ -158,7 +158,7 @@ func appendBound(dst []byte, name string, n int) []byte {
 	if n < 0 {
 		return dst
 	}
-	return appendAttr(dst, name, strconv.Itoa(n))
+	return xmlstream.AppendOptional(dst, name, strconv.Itoa(n))
 }
 
 // AppendSubject appends the message that tells one occupant the room's subject (XEP-0045 section 7.2.15): it has no body, and
@@ -179,13 +179,4 @@ func Subject(st *stanza.Stanza) (subject string, ok bool) {
 		return "", false
 	}
 	return el.Text(), true
-}
-
-// appendAttr appends nothing for an empty value.
-func appendAttr(dst []byte, name, value string) []byte {
-	if value == "" {
-		return dst
-	}
-	dst = append(append(append(dst, ' '), name...), "='"...)
-	return append(xmlstream.AppendAttr(dst, value), '\'')
 }

@@ -20,10 +20,7 @@ type Item struct {
 
 func (it *Item) append(dst []byte) []byte {
 	dst = append(dst, "<item"...)
-	dst = appendAttr(dst, "affiliation", it.Affiliation)
-	dst = appendAttr(dst, "role", it.Role)
-	dst = appendAttr(dst, "jid", it.JID.String())
-	dst = appendAttr(dst, "nick", it.Nick)
+	dst = xmlstream.AppendOptional(dst, "affiliation", it.Affiliation, "role", it.Role, "jid", it.JID.String(), "nick", it.Nick)
 	actor := it.ActorNick != "" || !it.ActorJID.IsZero()
 	if !actor && it.Reason == "" {
 		return append(dst, "/>"...)
@@ -31,8 +28,7 @@ func (it *Item) append(dst []byte) []byte {
 	dst = append(dst, '>')
 	if actor {
 		dst = append(dst, "<actor"...)
-		dst = appendAttr(dst, "jid", it.ActorJID.String())
-		dst = appendAttr(dst, "nick", it.ActorNick)
+		dst = xmlstream.AppendOptional(dst, "jid", it.ActorJID.String(), "nick", it.ActorNick)
 		dst = append(dst, "/>"...)
 	}
 	if it.Reason != "" {
@@ -85,7 +81,7 @@ func AppendUser(dst []byte, it *Item, codes ...int) []byte {
 // 10.9). alternate and reason may be empty.
 func AppendDestroyed(dst []byte, alternate jid.JID, reason string) []byte {
 	dst = append(dst, "<x xmlns='"+NSUser+"'><item affiliation='none' role='none'/><destroy"...)
-	dst = appendAttr(dst, "jid", alternate.String())
+	dst = xmlstream.AppendOptional(dst, "jid", alternate.String())
 	dst = append(dst, '>')
 	if reason != "" {
 		dst = append(dst, "<reason>"...)

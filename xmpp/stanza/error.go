@@ -1,6 +1,7 @@
 package stanza
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -151,46 +152,18 @@ func (e *Error) Error() string {
 // Append appends the error element as a child of a stanza.
 func (e *Error) Append(dst []byte) []byte {
 	c := find(e.Condition)
-	typ := e.Type
-	if typ == "" {
-		typ = c.typ
-	}
-	dst = append(dst, "<error"...)
-	if !e.By.IsZero() {
-		dst = appendAttr(dst, "by", e.By.String())
-	}
-	dst = appendAttr(dst, "type", typ)
-	dst = append(dst, "><"...)
-	dst = append(dst, c.name...)
-	dst = appendAttr(dst, "xmlns", NSErrors)
+	dst = xmlstream.AppendOptional(append(dst, "<error"...), "by", e.By.String(), "type", cmp.Or(e.Type, c.typ))
+	dst = append(dst, '>')
 	if e.URI != "" && (c.name == "gone" || c.name == "redirect") {
-		dst = append(dst, '>')
-		dst = xmlstream.AppendText(dst, e.URI)
-		dst = append(dst, "</"...)
-		dst = append(dst, c.name...)
-		dst = append(dst, '>')
+		dst = xmlstream.AppendTextElement(dst, c.name, e.URI, "xmlns", NSErrors)
 	} else {
-		dst = append(dst, "/>"...)
+		dst = append(xmlstream.AppendTag(dst, c.name, "xmlns", NSErrors), "/>"...)
 	}
 	if e.Text != "" {
-		lang := e.Lang
-		if lang == "" {
-			lang = "en"
-		}
-		dst = append(dst, "<text"...)
-		dst = appendAttr(dst, "xmlns", NSErrors)
-		dst = appendAttr(dst, "xml:lang", lang)
-		dst = append(dst, '>')
-		dst = xmlstream.AppendText(dst, e.Text)
-		dst = append(dst, "</text>"...)
+		dst = xmlstream.AppendTextElement(dst, "text", e.Text, "xmlns", NSErrors, "xml:lang", cmp.Or(e.Lang, "en"))
 	}
 	if e.Name != "" {
-		dst = append(dst, '<')
-		dst = append(dst, e.Name...)
-		dst = appendAttr(dst, "xmlns", e.Space)
-		for i := 0; i+1 < len(e.Attrs); i += 2 {
-			dst = appendAttr(dst, e.Attrs[i], e.Attrs[i+1])
-		}
+		dst = xmlstream.AppendPairs(xmlstream.AppendTag(dst, e.Name, "xmlns", e.Space), e.Attrs...)
 		dst = append(dst, "/>"...)
 	}
 	return append(dst, "</error>"...)

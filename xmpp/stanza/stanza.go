@@ -198,29 +198,10 @@ func AppendEmpty(dst []byte, k Kind, typ, id string, from, to jid.JID) []byte {
 }
 
 func appendHead(dst []byte, k Kind, typ, id string, from, to jid.JID) []byte {
-	dst = append(dst, '<')
-	dst = append(dst, k.String()...)
-	if !from.IsZero() {
-		dst = appendAttr(dst, "from", from.String())
+	if k == Presence && typ == TypeAvailable || k == Message && typ == TypeNormal {
+		typ = ""
 	}
-	if !to.IsZero() {
-		dst = appendAttr(dst, "to", to.String())
-	}
-	if typ != "" && !(k == Presence && typ == TypeAvailable) && !(k == Message && typ == TypeNormal) {
-		dst = appendAttr(dst, "type", typ)
-	}
-	if id != "" {
-		dst = appendAttr(dst, "id", id)
-	}
-	return dst
-}
-
-func appendAttr(dst []byte, name, value string) []byte {
-	dst = append(dst, ' ')
-	dst = append(dst, name...)
-	dst = append(dst, "='"...)
-	dst = xmlstream.AppendAttr(dst, value)
-	return append(dst, '\'')
+	return xmlstream.AppendOptional(xmlstream.AppendTag(dst, k.String()), "from", from.String(), "to", to.String(), "type", typ, "id", id)
 }
 
 // AppendResult appends the result that answers an IQ, with the payload's bytes as its content; payload may be empty.

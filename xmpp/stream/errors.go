@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -77,37 +78,18 @@ func (e *Error) Append(dst []byte, f Framing) []byte {
 	c := find(e.Condition)
 	dst = append(dst, "<stream:error"...)
 	dst = f.appendPrefix(dst)
-	dst = append(dst, "><"...)
-	dst = append(dst, c...)
-	dst = appendAttr(dst, "xmlns", NSErrors)
+	dst = append(dst, '>')
 	if c == "see-other-host" && e.Host != "" {
-		dst = append(dst, '>')
-		dst = xmlstream.AppendText(dst, e.Host)
-		dst = append(dst, "</see-other-host>"...)
+		dst = xmlstream.AppendTextElement(dst, c, e.Host, "xmlns", NSErrors)
 	} else {
-		dst = append(dst, "/>"...)
+		dst = append(xmlstream.AppendTag(dst, c, "xmlns", NSErrors), "/>"...)
 	}
 	if e.Text != "" {
-		lang := e.Lang
-		if lang == "" {
-			lang = "en"
-		}
-		dst = append(dst, "<text"...)
-		dst = appendAttr(dst, "xmlns", NSErrors)
-		dst = appendAttr(dst, "xml:lang", lang)
-		dst = append(dst, '>')
-		dst = xmlstream.AppendText(dst, e.Text)
-		dst = append(dst, "</text>"...)
+		dst = xmlstream.AppendTextElement(dst, "text", e.Text, "xmlns", NSErrors, "xml:lang", cmp.Or(e.Lang, "en"))
 	}
 	if e.Name != "" {
-		dst = append(dst, '<')
-		dst = append(dst, e.Name...)
-		dst = appendAttr(dst, "xmlns", e.Space)
-		for i := 0; i+1 < len(e.Attrs); i += 2 {
-			dst = appendAttr(dst, e.Attrs[i], e.Attrs[i+1])
-		}
-		dst = append(dst, '>')
-		dst = append(dst, e.Content...)
+		dst = xmlstream.AppendPairs(xmlstream.AppendTag(dst, e.Name, "xmlns", e.Space), e.Attrs...)
+		dst = append(append(dst, '>'), e.Content...)
 		dst = append(append(append(dst, "</"...), e.Name...), '>')
 	}
 	return append(dst, "</stream:error>"...)

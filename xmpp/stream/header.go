@@ -27,24 +27,13 @@ func (h Header) Append(dst []byte) []byte {
 		dst = append(dst, "<open xmlns='"+NSFraming+"'"...)
 	} else {
 		dst = append(dst, "<?xml version='1.0'?><stream:stream"...)
-		dst = appendAttr(dst, "xmlns", h.Space)
-		dst = appendAttr(dst, "xmlns:stream", NSStreams)
+		dst = xmlstream.AppendPairs(dst, "xmlns", h.Space, "xmlns:stream", NSStreams)
 	}
-	if !h.From.IsZero() {
-		dst = appendAttr(dst, "from", h.From.String())
-	}
-	if !h.To.IsZero() {
-		dst = appendAttr(dst, "to", h.To.String())
-	}
-	if h.ID != "" {
-		dst = appendAttr(dst, "id", h.ID)
-	}
+	version := ""
 	if h.Major > 0 || h.Minor > 0 {
-		dst = appendAttr(dst, "version", strconv.Itoa(h.Major)+"."+strconv.Itoa(h.Minor))
+		version = strconv.Itoa(h.Major) + "." + strconv.Itoa(h.Minor)
 	}
-	if h.Lang != "" {
-		dst = appendAttr(dst, "xml:lang", h.Lang)
-	}
+	dst = xmlstream.AppendOptional(dst, "from", h.From.String(), "to", h.To.String(), "id", h.ID, "version", version, "xml:lang", h.Lang)
 	if h.Framing == WebSocket {
 		return append(dst, "/>"...)
 	}

@@ -80,27 +80,20 @@ const nsStanzas = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 // Append appends the element.
 func (s SM) Append(dst []byte) []byte {
-	dst = append(dst, '<')
-	dst = append(dst, s.Name...)
-	dst = appendAttr(dst, "xmlns", NSSM)
+	dst = xmlstream.AppendTag(dst, s.Name, "xmlns", NSSM)
 	h := s.HasH
 	switch s.Name {
 	case "enable", "enabled":
-		if s.ID != "" {
-			dst = appendAttr(dst, "id", s.ID)
-		}
-		if s.Location != "" {
-			dst = appendAttr(dst, "location", s.Location)
-		}
+		dst = xmlstream.AppendOptional(dst, "id", s.ID, "location", s.Location)
 		if s.Max > 0 {
-			dst = appendAttr(dst, "max", strconv.FormatUint(uint64(s.Max), 10))
+			dst = xmlstream.AppendPairs(dst, "max", strconv.FormatUint(uint64(s.Max), 10))
 		}
 		if s.Resume {
-			dst = appendAttr(dst, "resume", "true")
+			dst = xmlstream.AppendPairs(dst, "resume", "true")
 		}
 	case "resume", "resumed":
 		h = true
-		dst = appendAttr(dst, "previd", s.ID)
+		dst = xmlstream.AppendPairs(dst, "previd", s.ID)
 	case "a":
 		h = true
 	}
@@ -110,9 +103,7 @@ func (s SM) Append(dst []byte) []byte {
 		dst = append(dst, '\'')
 	}
 	if s.Name == "failed" && s.Condition != "" {
-		dst = append(dst, "><"...)
-		dst = append(dst, s.Condition...)
-		dst = appendAttr(dst, "xmlns", nsStanzas)
+		dst = xmlstream.AppendTag(append(dst, '>'), s.Condition, "xmlns", nsStanzas)
 		return append(dst, "/></failed>"...)
 	}
 	return append(dst, "/>"...)

@@ -42,7 +42,7 @@ const (
 // appendPrefix declares the prefix stream where the framing has no header that does.
 func (f Framing) appendPrefix(dst []byte) []byte {
 	if f == WebSocket {
-		return appendAttr(dst, "xmlns:stream", NSStreams)
+		return xmlstream.AppendPairs(dst, "xmlns:stream", NSStreams)
 	}
 	return dst
 }
@@ -56,12 +56,4 @@ func AppendClose(dst []byte, f Framing) []byte {
 		return append(dst, "<close xmlns='"+NSFraming+"'/>"...)
 	}
 	return append(dst, "</stream:stream>"...)
-}
-
-func appendAttr(dst []byte, name, value string) []byte {
-	dst = append(dst, ' ')
-	dst = append(dst, name...)
-	dst = append(dst, "='"...)
-	dst = xmlstream.AppendAttr(dst, value)
-	return append(dst, '\'')
 }

@@ -11,7 +11,7 @@ type Builder struct {
 
 // Open writes a start tag with pairs of the name and the value of an attribute, of which xmlns may be one.
 func (b *Builder) Open(name string, attrs ...string) *Builder {
-	b.tag(name, attrs)
+	b.b = AppendTag(b.b, name, attrs...)
 	b.b = append(b.b, '>')
 	b.open = append(b.open, name)
 	return b
@@ -19,16 +19,14 @@ func (b *Builder) Open(name string, attrs ...string) *Builder {
 
 // Empty writes an empty element.
 func (b *Builder) Empty(name string, attrs ...string) *Builder {
-	b.tag(name, attrs)
+	b.b = AppendTag(b.b, name, attrs...)
 	b.b = append(b.b, "/>"...)
 	return b
 }
 
 // TextElement writes an element that holds text.
 func (b *Builder) TextElement(name, text string, attrs ...string) *Builder {
-	b.tag(name, attrs)
-	b.b = AppendText(append(b.b, '>'), text)
-	b.end(name)
+	b.b = AppendTextElement(b.b, name, text, attrs...)
 	return b
 }
 
@@ -64,17 +62,38 @@ func (b *Builder) Bytes() []byte { return b.b }
 // Reset empties the Builder and keeps its memory.
 func (b *Builder) Reset() { b.b, b.open = b.b[:0], b.open[:0] }
 
-func (b *Builder) tag(name string, attrs []string) {
-	b.b = append(append(b.b, '<'), name...)
-	for i := 0; i+1 < len(attrs); i += 2 {
-		b.b = append(append(b.b, ' '), attrs[i]...)
-		b.b = AppendAttr(append(b.b, "='"...), attrs[i+1])
-		b.b = append(b.b, '\'')
-	}
-}
-
 func (b *Builder) end(name string) {
 	b.b = append(append(append(b.b, "</"...), name...), '>')
+}
+
+// AppendTag appends the beginning of a tag, up to what closes it, with pairs of the name and the value of an attribute.
+func AppendTag(dst []byte, name string, attrs ...string) []byte {
+	return AppendPairs(append(append(dst, '<'), name...), attrs...)
+}
+
+// AppendPairs appends attributes to a tag, given as pairs of name and value, each behind a space.
+func AppendPairs(dst []byte, attrs ...string) []byte {
+	for i := 0; i+1 < len(attrs); i += 2 {
+		dst = append(append(append(dst, ' '), attrs[i]...), "='"...)
+		dst = append(AppendAttr(dst, attrs[i+1]), '\'')
+	}
+	return dst
+}
+
+// AppendOptional is AppendPairs without the attributes that have an empty value.
+func AppendOptional(dst []byte, attrs ...string) []byte {
+	for i := 0; i+1 < len(attrs); i += 2 {
+		if attrs[i+1] != "" {
+			dst = AppendPairs(dst, attrs[i:i+2]...)
+		}
+	}
+	return dst
+}
+
+// AppendTextElement appends an element that holds text.
+func AppendTextElement(dst []byte, name, text string, attrs ...string) []byte {
+	dst = AppendText(append(AppendTag(dst, name, attrs...), '>'), text)
+	return append(append(append(dst, "</"...), name...), '>')
 }
 
 // AppendText appends s as character data. Characters that XML 1.0 forbids and bytes that are not UTF-8 become U+FFFD.
