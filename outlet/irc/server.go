@@ -12,7 +12,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -160,33 +159,12 @@ func (s *Server) Serve(ln net.Listener) error {
 		return ln.Close()
 	}
 	defer s.running.Done()
-	stop := context.AfterFunc(s.ctx, func() { ln.Close() })
-	defer stop()
 	s.running.Go(s.turnWheel)
-	for {
-		nc, err := ln.Accept()
-		if s.ctx.Err() != nil {
-			if err == nil {
-				nc.Close()
-			}
-			return nil
-		}
-		var temporary interface{ Temporary() bool }
-		switch {
-		case err == nil:
-		case errors.As(err, &temporary) && temporary.Temporary(): // no descriptors, for example
-			select {
-			case <-time.After(100 * time.Millisecond):
-			case <-s.ctx.Done():
-			}
-			continue
-		default:
-			return err
-		}
+	return edge.Accept(s.ctx, ln, func(nc net.Conn) {
 		tc, ok := nc.(*tls.Conn)
 		if !ok {
 			s.add(nc)
-			continue
+			return
 		}
 		s.running.Go(func() {
 			ctx, cancel := context.WithTimeout(s.ctx, s.opt.RegisterTimeout)
@@ -198,7 +176,7 @@ func (s *Server) Serve(ln net.Listener) error {
 			}
 			s.add(nc)
 		})
-	}
+	})
 }
 
 // add hands a connection to the edge.

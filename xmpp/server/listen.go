@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"tidings/edge"
 	"tidings/xmpp/stream"
 	"tidings/xmpp/xmlstream"
 )
@@ -36,39 +37,18 @@ func (s *Server) Serve(ln net.Listener, mode TLSMode) error {
 	if !s.begin(func() { <-over }) {
 		return ln.Close()
 	}
-	stop := context.AfterFunc(s.ctx, func() { ln.Close() })
-	defer stop()
-	for {
-		nc, err := ln.Accept()
-		if s.ctx.Err() != nil {
-			if err == nil {
-				nc.Close()
-			}
-			return nil
-		}
-		var temporary interface{ Temporary() bool }
-		switch {
-		case err == nil:
-		case errors.As(err, &temporary) && temporary.Temporary(): // no descriptors, for example
-			select {
-			case <-time.After(100 * time.Millisecond):
-			case <-s.ctx.Done():
-			}
-			continue
-		default:
-			return err
-		}
+	return edge.Accept(s.ctx, ln, func(nc net.Conn) {
 		if s.handshakes.Add(1) > int64(s.opt.MaxHandshakes) {
 			s.handshakes.Add(-1)
 			s.count(ReasonFull, "address", nc.RemoteAddr())
 			nc.Close()
-			continue
+			return
 		}
 		s.running.Go(func() {
 			defer s.handshakes.Add(-1)
 			s.receive(nc, mode)
 		})
-	}
+	})
 }
 
 // lingering bounds how long a connection that is closed with an error waits for the client to read it.
