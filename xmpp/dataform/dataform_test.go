@@ -6,19 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tidings/xmpp/xmlstream"
+	"tidings/xmpp/xmlstream/xmlstreamtest"
 )
-
-// inClient is what the header of a client's stream declares.
-var inClient = xmlstream.NewContext("jabber:client", "stream", xmlstream.SpaceStream)
-
-func element(t testing.TB, s string) xmlstream.Element {
-	t.Helper()
-	el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
-	if err != nil {
-		t.Fatalf("%s: %v", s, err)
-	}
-	return el
-}
 
 func TestForm(t *testing.T) {
 	for _, tc := range []struct {
@@ -49,7 +38,7 @@ func TestForm(t *testing.T) {
 			if got := string(tc.form.Append(nil)); got != tc.want {
 				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}
-			got, err := Parse(Find(element(t, "<query>"+tc.want+"</query>")))
+			got, err := Parse(Find(xmlstreamtest.Element(t, "<query>"+tc.want+"</query>")))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,7 +52,7 @@ func TestForm(t *testing.T) {
 // Lines of a text are a value each (XEP-0004 section 3.3); in the other types a line end is one.
 func TestLines(t *testing.T) {
 	f := New(TypeForm, "").Add("text", TextMulti, "a\nb").Add("one", TextSingle, "a\nb")
-	got, err := Parse(element(t, string(f.Append(nil))))
+	got, err := Parse(xmlstreamtest.Element(t, string(f.Append(nil))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,17 +69,17 @@ func TestParseErrors(t *testing.T) {
 		`<x/>`, `<x xmlns='jabber:x:data'/>`, `<x xmlns='jabber:x:data' type='wish'/>`, `<y xmlns='jabber:x:data' type='form'/>`,
 		`<x xmlns='jabber:x:data' type='submit'><field><value>1</value></field></x>`,
 	} {
-		if f, err := Parse(element(t, in)); err == nil || err.Error()[:11] != "bad-request" {
+		if f, err := Parse(xmlstreamtest.Element(t, in)); err == nil || err.Error()[:11] != "bad-request" {
 			t.Errorf("%s: %+v, %v", in, f, err)
 		}
 	}
-	if _, err := Parse(Find(element(t, `<query/>`))); err == nil {
+	if _, err := Parse(Find(xmlstreamtest.Element(t, `<query/>`))); err == nil {
 		t.Error("no form is a form")
 	}
 }
 
 func TestAccess(t *testing.T) {
-	f, err := Parse(element(t, `<x xmlns='jabber:x:data' type='submit'><other xmlns='y'/><field var='FORM_TYPE'><value>urn:x</value></field><field var='a'><value>1</value><value>2</value></field><field var='a'><value>3</value></field></x>`))
+	f, err := Parse(xmlstreamtest.Element(t, `<x xmlns='jabber:x:data' type='submit'><other xmlns='y'/><field var='FORM_TYPE'><value>urn:x</value></field><field var='a'><value>1</value><value>2</value></field><field var='a'><value>3</value></field></x>`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +107,7 @@ func FuzzForm(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
+		el, err := new(xmlstream.Document).Parse([]byte(s), xmlstreamtest.Client)
 		if err != nil {
 			return
 		}
@@ -128,7 +117,7 @@ func FuzzForm(f *testing.F) {
 		}
 		// What is empty is not written, and lines become values: from there on nothing changes.
 		once := form.Append(nil)
-		again, err := Parse(element(t, string(once)))
+		again, err := Parse(xmlstreamtest.Element(t, string(once)))
 		if err != nil {
 			t.Fatalf("%s: %s: %v", s, once, err)
 		}

@@ -5,20 +5,8 @@ import (
 	"time"
 
 	"tidings/xmpp/jid"
-	"tidings/xmpp/xmlstream"
+	"tidings/xmpp/xmlstream/xmlstreamtest"
 )
-
-// inClient is what the header of a client's stream declares.
-var inClient = xmlstream.NewContext("jabber:client", "stream", xmlstream.SpaceStream)
-
-func element(t testing.TB, s string) xmlstream.Element {
-	t.Helper()
-	el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
-	if err != nil {
-		t.Fatalf("%s: %v", s, err)
-	}
-	return el
-}
 
 func TestTime(t *testing.T) {
 	for in, want := range map[string]string{
@@ -49,18 +37,18 @@ func TestDelay(t *testing.T) {
 	if want := `<delay xmlns='urn:xmpp:delay' from='enwiki@conference.localhost' stamp='2026-11-21T10:00:00.005Z'/>`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if at, from, ok := Find(element(t, "<message>"+got+"</message>")); !at.Equal(stamp) || from != room || !ok {
+	if at, from, ok := Find(xmlstreamtest.Element(t, "<message>"+got+"</message>")); !at.Equal(stamp) || from != room || !ok {
 		t.Error(at, from, ok)
 	}
-	if at, from, ok := Find(element(t, "<message>"+string(Append(nil, jid.JID{}, stamp))+"</message>")); !at.Equal(stamp) || !from.IsZero() || !ok {
+	if at, from, ok := Find(xmlstreamtest.Element(t, "<message>"+string(Append(nil, jid.JID{}, stamp))+"</message>")); !at.Equal(stamp) || !from.IsZero() || !ok {
 		t.Error(at, from, ok)
 	}
 	for _, in := range []string{"<message/>", "<message><delay xmlns='urn:xmpp:delay'/></message>", "<message><delay stamp='2002-09-10T23:08:25Z'/></message>"} {
-		if _, _, ok := Find(element(t, in)); ok {
+		if _, _, ok := Find(xmlstreamtest.Element(t, in)); ok {
 			t.Errorf("%s has a delay", in)
 		}
 	}
-	if at, from, ok := Find(element(t, "<message><delay xmlns='urn:xmpp:delay' from='@' stamp='2002-09-10T23:08:25Z'/></message>")); at.IsZero() || !from.IsZero() || !ok {
+	if at, from, ok := Find(xmlstreamtest.Element(t, "<message><delay xmlns='urn:xmpp:delay' from='@' stamp='2002-09-10T23:08:25Z'/></message>")); at.IsZero() || !from.IsZero() || !ok {
 		t.Error(at, from, ok)
 	}
 }

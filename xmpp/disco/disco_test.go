@@ -9,19 +9,8 @@ import (
 	"tidings/xmpp/dataform"
 	"tidings/xmpp/jid"
 	"tidings/xmpp/xmlstream"
+	"tidings/xmpp/xmlstream/xmlstreamtest"
 )
-
-// inClient is what the header of a client's stream declares.
-var inClient = xmlstream.NewContext("jabber:client", "stream", xmlstream.SpaceStream)
-
-func element(t testing.TB, s string) xmlstream.Element {
-	t.Helper()
-	el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
-	if err != nil {
-		t.Fatalf("%s: %v", s, err)
-	}
-	return el
-}
 
 func TestInfo(t *testing.T) {
 	i := &Info{Node: "/recentchange/en.wikipedia.org", Identities: []Identity{{Category: "conference", Type: "text", Name: "A & B", Lang: "en"}, {Category: "pubsub", Type: "leaf"}},
@@ -32,7 +21,7 @@ func TestInfo(t *testing.T) {
 	if got := string(i.Append(nil)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	got, err := ParseInfo(element(t, want))
+	got, err := ParseInfo(xmlstreamtest.Element(t, want))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +32,7 @@ func TestInfo(t *testing.T) {
 		t.Error("Has is wrong")
 	}
 	for _, in := range []string{`<query/>`, `<query xmlns='http://jabber.org/protocol/disco#items'/>`, `<query xmlns='http://jabber.org/protocol/disco#info'><x xmlns='jabber:x:data'/></query>`} {
-		if _, err := ParseInfo(element(t, in)); err == nil {
+		if _, err := ParseInfo(xmlstreamtest.Element(t, in)); err == nil {
 			t.Errorf("%s was read", in)
 		}
 	}
@@ -56,17 +45,17 @@ func TestItems(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	back, err := ParseItems(element(t, want))
+	back, err := ParseItems(xmlstreamtest.Element(t, want))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(items, back, cmp.Comparer(func(a, b jid.JID) bool { return a == b })); d != "" {
 		t.Error(d)
 	}
-	if back, err := ParseItems(element(t, `<query xmlns='http://jabber.org/protocol/disco#items'><item/><item jid='@'/><item jid='a'/></query>`)); len(back) != 1 || err != nil {
+	if back, err := ParseItems(xmlstreamtest.Element(t, `<query xmlns='http://jabber.org/protocol/disco#items'><item/><item jid='@'/><item jid='a'/></query>`)); len(back) != 1 || err != nil {
 		t.Error(back, err)
 	}
-	if _, err := ParseItems(element(t, `<query/>`)); err == nil {
+	if _, err := ParseItems(xmlstreamtest.Element(t, `<query/>`)); err == nil {
 		t.Error("another element was read")
 	}
 	if got := string(AppendItems(nil, "", nil, nil)); got != `<query xmlns='http://jabber.org/protocol/disco#items'></query>` {
@@ -115,14 +104,14 @@ func TestCaps(t *testing.T) {
 	if got := string(c.Append(nil)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got, ok := FindCaps(element(t, "<presence>"+want+"</presence>")); got != c || !ok {
+	if got, ok := FindCaps(xmlstreamtest.Element(t, "<presence>"+want+"</presence>")); got != c || !ok {
 		t.Error(got, ok)
 	}
 	if got := c.QueryNode(); got != "http://code.google.com/p/exodus#QgayPKawpkPSDYmwT/WM94uAlu0=" {
 		t.Error(got)
 	}
 	for _, in := range []string{`<presence/>`, `<presence><c xmlns='http://jabber.org/protocol/caps' node='n' ver='v'/></presence>`, `<presence><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n'/></presence>`} {
-		if _, ok := FindCaps(element(t, in)); ok {
+		if _, ok := FindCaps(xmlstreamtest.Element(t, in)); ok {
 			t.Errorf("%s has caps", in)
 		}
 	}
@@ -164,13 +153,13 @@ func FuzzInfo(f *testing.F) {
 	f.Add(`<query xmlns='http://jabber.org/protocol/disco#items'><item jid='a' node='n'/></query>`)
 	f.Add(`<query xmlns='http://jabber.org/protocol/disco#info'><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n' ver='v'/></query>`)
 	f.Fuzz(func(t *testing.T, s string) {
-		el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
+		el, err := new(xmlstream.Document).Parse([]byte(s), xmlstreamtest.Client)
 		if err != nil {
 			return
 		}
 		FindCaps(el)
 		if items, err := ParseItems(el); err == nil {
-			again, err := ParseItems(element(t, string(AppendItems(nil, "", items, nil))))
+			again, err := ParseItems(xmlstreamtest.Element(t, string(AppendItems(nil, "", items, nil))))
 			if err != nil || len(again) != len(items) {
 				t.Fatalf("%s: %v, then %v, %v", s, items, again, err)
 			}
@@ -179,7 +168,7 @@ func FuzzInfo(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := ParseInfo(element(t, string(i.Append(nil))))
+		again, err := ParseInfo(xmlstreamtest.Element(t, string(i.Append(nil))))
 		if err != nil {
 			t.Fatalf("%s: %v", s, err)
 		}

@@ -10,19 +10,8 @@ import (
 	"tidings/xmpp/jid"
 	"tidings/xmpp/rsm"
 	"tidings/xmpp/xmlstream"
+	"tidings/xmpp/xmlstream/xmlstreamtest"
 )
-
-// inClient is what the header of a client's stream declares.
-var inClient = xmlstream.NewContext("jabber:client", "stream", xmlstream.SpaceStream)
-
-func element(t testing.TB, s string) xmlstream.Element {
-	t.Helper()
-	el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
-	if err != nil {
-		t.Fatalf("%s: %v", s, err)
-	}
-	return el
-}
 
 var sameJID = cmp.Comparer(func(a, b jid.JID) bool { return a == b })
 
@@ -49,7 +38,7 @@ func TestQuery(t *testing.T) {
 			Query{Node: "/recentchange/*", FlipPage: true, Page: rsm.Request{Max: 2, Index: -1, Backward: true}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, err := ParseQuery(element(t, tc.in))
+			got, err := ParseQuery(xmlstreamtest.Element(t, tc.in))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +61,7 @@ func TestQuery(t *testing.T) {
 		"a page that contradicts":    {`<set xmlns='http://jabber.org/protocol/rsm'><index>1</index><after>x</after></set>`, "bad-request"},
 		"a page of no size":          {`<set xmlns='http://jabber.org/protocol/rsm'><max>x</max></set>`, "bad-request"},
 	} {
-		if q, err := ParseQuery(element(t, "<query xmlns='urn:xmpp:mam:2'>"+tc.in+"</query>")); err == nil || !strings.HasPrefix(err.Error(), tc.want) {
+		if q, err := ParseQuery(xmlstreamtest.Element(t, "<query xmlns='urn:xmpp:mam:2'>"+tc.in+"</query>")); err == nil || !strings.HasPrefix(err.Error(), tc.want) {
 			t.Errorf("%s: %+v, %v", name, q, err)
 		}
 	}
@@ -86,11 +75,11 @@ func TestFields(t *testing.T) {
 		if f.Var == "with" {
 			in = strings.Replace(in, v, "a@b", 1)
 		}
-		if _, err := ParseQuery(element(t, in)); err != nil {
+		if _, err := ParseQuery(xmlstreamtest.Element(t, in)); err != nil {
 			t.Errorf("%s: %v", f.Var, err)
 		}
 	}
-	if el := element(t, string(AppendFields(nil))); !el.Is(NS, "query") || el.First().IsZero() {
+	if el := xmlstreamtest.Element(t, string(AppendFields(nil))); !el.Is(NS, "query") || el.First().IsZero() {
 		t.Errorf("%s", el.Raw())
 	}
 }
@@ -103,12 +92,12 @@ func TestResult(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	r, ok := FindResult(element(t, "<message>"+want+"</message>"))
+	r, ok := FindResult(xmlstreamtest.Element(t, "<message>"+want+"</message>"))
 	if !ok || r.QueryID != "f27" || r.ID != "28482-98726-73623" || !r.Stamp.Equal(stamp) || r.Message.Child("jabber:client", "body").Text() != "hail" {
 		t.Errorf("%+v, %v", r, ok)
 	}
 	for _, in := range []string{"", "<result xmlns='urn:xmpp:mam:2'/>", "<result xmlns='urn:xmpp:mam:2'><forwarded xmlns='urn:xmpp:forward:0'/></result>", "<result><forwarded xmlns='urn:xmpp:forward:0'><message/></forwarded></result>"} {
-		if r, ok := FindResult(element(t, "<message>"+in+"</message>")); ok {
+		if r, ok := FindResult(xmlstreamtest.Element(t, "<message>"+in+"</message>")); ok {
 			t.Errorf("%s: %+v", in, r)
 		}
 	}
@@ -125,11 +114,11 @@ func TestFin(t *testing.T) {
 		if got := string(tc.f.Append(nil)); got != tc.want {
 			t.Errorf("got  %s\nwant %s", got, tc.want)
 		}
-		if got, err := ParseFin(element(t, tc.want)); got != tc.f || err != nil {
+		if got, err := ParseFin(xmlstreamtest.Element(t, tc.want)); got != tc.f || err != nil {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
-	if _, err := ParseFin(element(t, "<fin/>")); err == nil {
+	if _, err := ParseFin(xmlstreamtest.Element(t, "<fin/>")); err == nil {
 		t.Error("another element ends a page")
 	}
 }
@@ -140,14 +129,14 @@ func TestMetadata(t *testing.T) {
 	if got := string(m.Append(nil)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got, err := ParseMetadata(element(t, want)); got != m || err != nil {
+	if got, err := ParseMetadata(xmlstreamtest.Element(t, want)); got != m || err != nil {
 		t.Error(got, err)
 	}
-	if got, err := ParseMetadata(element(t, string(Metadata{}.Append(nil)))); got != (Metadata{}) || err != nil {
+	if got, err := ParseMetadata(xmlstreamtest.Element(t, string(Metadata{}.Append(nil)))); got != (Metadata{}) || err != nil {
 		t.Error(got, err)
 	}
 	for _, in := range []string{"<metadata/>", "<metadata xmlns='urn:xmpp:mam:2'><start id='a'/><end id='b'/></metadata>"} {
-		if got, err := ParseMetadata(element(t, in)); err == nil {
+		if got, err := ParseMetadata(xmlstreamtest.Element(t, in)); err == nil {
 			t.Errorf("%s: %+v", in, got)
 		}
 	}
@@ -159,14 +148,14 @@ func TestPrefs(t *testing.T) {
 	if got := string(p.Append(nil)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	got, err := ParsePrefs(element(t, want))
+	got, err := ParsePrefs(xmlstreamtest.Element(t, want))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(p, got, sameJID); d != "" {
 		t.Error(d)
 	}
-	if got, err := ParsePrefs(element(t, `<prefs xmlns='urn:xmpp:mam:2' default='never'/>`)); got.Default != Never || err != nil {
+	if got, err := ParsePrefs(xmlstreamtest.Element(t, `<prefs xmlns='urn:xmpp:mam:2' default='never'/>`)); got.Default != Never || err != nil {
 		t.Error(got, err)
 	}
 	for in, want := range map[string]string{
@@ -174,7 +163,7 @@ func TestPrefs(t *testing.T) {
 		`<prefs xmlns='urn:xmpp:mam:2' default='always'><always><jid>@</jid></always></prefs>`: "jid-malformed",
 		`<prefs xmlns='urn:xmpp:mam:2' default='always'><never><jid/></never></prefs>`:         "jid-malformed",
 	} {
-		if got, err := ParsePrefs(element(t, in)); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if got, err := ParsePrefs(xmlstreamtest.Element(t, in)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %+v, %v", in, got, err)
 		}
 	}
@@ -191,7 +180,7 @@ func FuzzMAM(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
+		el, err := new(xmlstream.Document).Parse([]byte(s), xmlstreamtest.Client)
 		if err != nil {
 			return
 		}
@@ -199,7 +188,7 @@ func FuzzMAM(f *testing.F) {
 		ParseFin(el)
 		ParseMetadata(el)
 		if p, err := ParsePrefs(el); err == nil {
-			if again, err := ParsePrefs(element(t, string(p.Append(nil)))); err != nil || len(again.Always) != len(p.Always) || len(again.Never) != len(p.Never) {
+			if again, err := ParsePrefs(xmlstreamtest.Element(t, string(p.Append(nil)))); err != nil || len(again.Always) != len(p.Always) || len(again.Never) != len(p.Never) {
 				t.Fatalf("%s: %+v, then %+v, %v", s, p, again, err)
 			}
 		}
@@ -207,7 +196,7 @@ func FuzzMAM(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := ParseQuery(element(t, string(q.Append(nil))))
+		again, err := ParseQuery(xmlstreamtest.Element(t, string(q.Append(nil))))
 		if err != nil {
 			t.Fatalf("%s: %+v: %v", s, q, err)
 		}

@@ -9,25 +9,14 @@ import (
 	"tidings/xmpp/jid"
 	"tidings/xmpp/stanza"
 	"tidings/xmpp/xmlstream"
+	"tidings/xmpp/xmlstream/xmlstreamtest"
 )
-
-// inClient is what the header of a client's stream declares.
-var inClient = xmlstream.NewContext("jabber:client", "stream", xmlstream.SpaceStream)
-
-func element(t testing.TB, s string) xmlstream.Element {
-	t.Helper()
-	el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
-	if err != nil {
-		t.Fatalf("%s: %v", s, err)
-	}
-	return el
-}
 
 var sameJID = cmp.Comparer(func(a, b jid.JID) bool { return a == b })
 
 func parse(t testing.TB, s string) *stanza.Stanza {
 	t.Helper()
-	st, err := stanza.Parse(element(t, s))
+	st, err := stanza.Parse(xmlstreamtest.Element(t, s))
 	if err != nil {
 		t.Fatalf("%s: %v", s, err)
 	}
@@ -150,7 +139,7 @@ func TestUser(t *testing.T) {
 			if string(tc.got) != tc.want {
 				t.Errorf("got  %s\nwant %s", tc.got, tc.want)
 			}
-			u, ok := FindUser(element(t, "<presence>"+tc.want+"</presence>"))
+			u, ok := FindUser(xmlstreamtest.Element(t, "<presence>"+tc.want+"</presence>"))
 			if !ok {
 				t.Fatal("it is not found")
 			}
@@ -159,10 +148,10 @@ func TestUser(t *testing.T) {
 			}
 		})
 	}
-	if _, ok := FindUser(element(t, "<presence/>")); ok {
+	if _, ok := FindUser(xmlstreamtest.Element(t, "<presence/>")); ok {
 		t.Error("a presence without x has one")
 	}
-	u, _ := FindUser(element(t, `<presence><x xmlns='http://jabber.org/protocol/muc#user'><item jid='@'/><status code='110'/><status code='x'/></x></presence>`))
+	u, _ := FindUser(xmlstreamtest.Element(t, `<presence><x xmlns='http://jabber.org/protocol/muc#user'><item jid='@'/><status code='110'/><status code='x'/></x></presence>`))
 	if !u.Has(StatusSelf) || u.Has(StatusKicked) || !u.Item.JID.IsZero() || len(u.Status) != 1 {
 		t.Errorf("%+v", u)
 	}
@@ -170,7 +159,7 @@ func TestUser(t *testing.T) {
 
 func TestItems(t *testing.T) {
 	want := []Item{{Nick: "pistol", Role: None, Reason: "Avaunt"}, {Affiliation: Outcast, JID: jid.MustParse("earlofcambridge@shakespeare.lit")}}
-	got := ParseItems(element(t, string(AppendItems(nil, want))))
+	got := ParseItems(xmlstreamtest.Element(t, string(AppendItems(nil, want))))
 	if d := cmp.Diff(want, got, sameJID); d != "" {
 		t.Error(d)
 	}
@@ -187,13 +176,13 @@ func FuzzPresence(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
+		el, err := new(xmlstream.Document).Parse([]byte(s), xmlstreamtest.Client)
 		if err != nil {
 			return
 		}
 		ParseItems(el.First())
 		if u, ok := FindUser(el); ok && !u.Destroyed {
-			again, ok := FindUser(element(t, "<presence>"+string(AppendUser(nil, &u.Item, u.Status...))+"</presence>"))
+			again, ok := FindUser(xmlstreamtest.Element(t, "<presence>"+string(AppendUser(nil, &u.Item, u.Status...))+"</presence>"))
 			if !ok || again.Item != u.Item || len(again.Status) != len(u.Status) {
 				t.Fatalf("%s: %+v, then %+v", s, u, again)
 			}

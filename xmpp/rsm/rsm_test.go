@@ -4,19 +4,8 @@ import (
 	"testing"
 
 	"tidings/xmpp/xmlstream"
+	"tidings/xmpp/xmlstream/xmlstreamtest"
 )
-
-// inClient is what the header of a client's stream declares.
-var inClient = xmlstream.NewContext("jabber:client", "stream", xmlstream.SpaceStream)
-
-func element(t testing.TB, s string) xmlstream.Element {
-	t.Helper()
-	el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
-	if err != nil {
-		t.Fatalf("%s: %v", s, err)
-	}
-	return el
-}
 
 const open = `<set xmlns='http://jabber.org/protocol/rsm'>`
 
@@ -35,11 +24,11 @@ func TestRequest(t *testing.T) {
 		{"nothing", ``, Page},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, err := Parse(element(t, open+tc.in+"</set>"))
+			got, err := Parse(xmlstreamtest.Element(t, open+tc.in+"</set>"))
 			if err != nil || got != tc.want {
 				t.Fatalf("%+v, %v", got, err)
 			}
-			again, err := Parse(element(t, string(got.Append(nil))))
+			again, err := Parse(xmlstreamtest.Element(t, string(got.Append(nil))))
 			if err != nil || again != got {
 				t.Errorf("written and read again it is %+v, %v", again, err)
 			}
@@ -49,11 +38,11 @@ func TestRequest(t *testing.T) {
 		t.Error(got, err)
 	}
 	// Some clients write the first page so.
-	if got, err := Parse(element(t, open+"<after/></set>")); got != Page || err != nil {
+	if got, err := Parse(xmlstreamtest.Element(t, open+"<after/></set>")); got != Page || err != nil {
 		t.Error(got, err)
 	}
 	for _, in := range []string{"<max/>", "<max>-1</max>", "<max>ten</max>", "<max>99999999999</max>", "<index>-3</index>", "<index>3</index><after>x</after>", "<index>3</index><before/>"} {
-		if r, err := Parse(element(t, open+in+"</set>")); err == nil || err.Error()[:11] != "bad-request" {
+		if r, err := Parse(xmlstreamtest.Element(t, open+in+"</set>")); err == nil || err.Error()[:11] != "bad-request" {
 			t.Errorf("%s: %+v, %v", in, r, err)
 		}
 	}
@@ -73,14 +62,14 @@ func TestResult(t *testing.T) {
 		if got := string(tc.r.Append(nil)); got != tc.want {
 			t.Errorf("got  %s\nwant %s", got, tc.want)
 		}
-		if got := ParseResult(Find(element(t, "<fin>"+tc.want+"</fin>"))); got != tc.r {
+		if got := ParseResult(Find(xmlstreamtest.Element(t, "<fin>"+tc.want+"</fin>"))); got != tc.r {
 			t.Errorf("%s was read as %+v", tc.want, got)
 		}
 	}
-	if got := ParseResult(Find(element(t, "<fin/>"))); got != (Result{Index: -1, Count: -1}) {
+	if got := ParseResult(Find(xmlstreamtest.Element(t, "<fin/>"))); got != (Result{Index: -1, Count: -1}) {
 		t.Errorf("%+v", got)
 	}
-	if got := ParseResult(element(t, open+"<first index='x'>a</first><count>many</count></set>")); got != (Result{First: "a", Index: -1, Count: -1}) {
+	if got := ParseResult(xmlstreamtest.Element(t, open+"<first index='x'>a</first><count>many</count></set>")); got != (Result{First: "a", Index: -1, Count: -1}) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -94,17 +83,17 @@ func FuzzSet(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
+		el, err := new(xmlstream.Document).Parse([]byte(s), xmlstreamtest.Client)
 		if err != nil {
 			return
 		}
 		if r, err := Parse(el); err == nil {
-			if again, err := Parse(element(t, string(r.Append(nil)))); err != nil || again != r {
+			if again, err := Parse(xmlstreamtest.Element(t, string(r.Append(nil)))); err != nil || again != r {
 				t.Fatalf("%s: %+v, then %+v, %v", s, r, again, err)
 			}
 		}
 		if r := ParseResult(el); r.First != "" {
-			if again := ParseResult(element(t, string(r.Append(nil)))); again != r {
+			if again := ParseResult(xmlstreamtest.Element(t, string(r.Append(nil)))); again != r {
 				t.Fatalf("%s: %+v, then %+v", s, r, again)
 			}
 		}

@@ -9,24 +9,13 @@ import (
 
 	"tidings/xmpp/jid"
 	"tidings/xmpp/xmlstream"
+	"tidings/xmpp/xmlstream/xmlstreamtest"
 )
-
-// inClient is what the header of a client's stream declares.
-var inClient = xmlstream.NewContext(NSClient, "stream", xmlstream.SpaceStream)
-
-func element(t testing.TB, s string) xmlstream.Element {
-	t.Helper()
-	el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
-	if err != nil {
-		t.Fatalf("%s: %v", s, err)
-	}
-	return el
-}
 
 // parse parses a stanza that has no error.
 func parse(t testing.TB, s string) *Stanza {
 	t.Helper()
-	st, err := Parse(element(t, s))
+	st, err := Parse(xmlstreamtest.Element(t, s))
 	if err != nil {
 		t.Fatalf("%s: %v", s, err)
 	}
@@ -70,7 +59,7 @@ func TestParse(t *testing.T) {
 		{name: "malformed from", in: `<message from='/x' to='a@b'/>`, typ: TypeNormal, err: "jid-malformed"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			st, err := Parse(element(t, tc.in))
+			st, err := Parse(xmlstreamtest.Element(t, tc.in))
 			condition := ""
 			if err != nil {
 				var e *Error
@@ -93,7 +82,7 @@ func TestParse(t *testing.T) {
 
 func TestNotAStanza(t *testing.T) {
 	for _, in := range []string{`<features/>`, `<message xmlns='x'/>`, `<stream:message/>`, `<r xmlns='urn:xmpp:sm:3'/>`} {
-		if _, err := Parse(element(t, in)); !errors.Is(err, ErrNotStanza) {
+		if _, err := Parse(xmlstreamtest.Element(t, in)); !errors.Is(err, ErrNotStanza) {
 			t.Errorf("%s: %v", in, err)
 		}
 	}
@@ -244,7 +233,7 @@ func FuzzStanza(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
+		el, err := new(xmlstream.Document).Parse([]byte(s), xmlstreamtest.Client)
 		if err != nil {
 			return
 		}
@@ -264,7 +253,7 @@ func FuzzStanza(f *testing.F) {
 			}
 			return
 		}
-		back, err := new(xmlstream.Document).Parse(reply, inClient)
+		back, err := new(xmlstream.Document).Parse(reply, xmlstreamtest.Client)
 		if err != nil {
 			t.Fatalf("%s is answered by %s: %v", s, reply, err)
 		}
@@ -286,7 +275,7 @@ func BenchmarkParse(b *testing.B) {
 	var d xmlstream.Document
 	b.ReportAllocs()
 	for b.Loop() {
-		el, err := d.Parse(raw, inClient)
+		el, err := d.Parse(raw, xmlstreamtest.Client)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tidings/xmpp/xmlstream/xmlstreamtest"
 )
 
 func TestSM(t *testing.T) {
@@ -25,7 +27,7 @@ func TestSM(t *testing.T) {
 		if got := string(tc.s.Append(nil)); got != tc.want {
 			t.Errorf("got  %s\nwant %s", got, tc.want)
 		}
-		got, err := ParseSM(element(t, tc.want))
+		got, err := ParseSM(xmlstreamtest.Element(t, tc.want))
 		if err != nil {
 			t.Error(err)
 		}
@@ -38,7 +40,7 @@ func TestSM(t *testing.T) {
 		`<enable xmlns='urn:xmpp:sm:3' resume='false'/>`: {Name: "enable"},
 		`<failed xmlns='urn:xmpp:sm:3'/>`:                {Name: "failed", Condition: "undefined-condition"},
 	} {
-		if got, err := ParseSM(element(t, in)); got != want || err != nil {
+		if got, err := ParseSM(xmlstreamtest.Element(t, in)); got != want || err != nil {
 			t.Errorf("%s: %+v, %v", in, got, err)
 		}
 	}
@@ -56,7 +58,7 @@ func TestSMErrors(t *testing.T) {
 		`<suspend xmlns='urn:xmpp:sm:3'/>`:           "unsupported-stanza-type",
 		`<enable xmlns='urn:xmpp:sm:2'/>`:            "unsupported-stanza-type",
 	} {
-		_, err := ParseSM(element(t, in))
+		_, err := ParseSM(xmlstreamtest.Element(t, in))
 		var e *Error
 		if !errors.As(err, &e) || e.Condition != want {
 			t.Errorf("%s: %v, want %s", in, err, want)

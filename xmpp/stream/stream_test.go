@@ -11,19 +11,8 @@ import (
 	"tidings/xmpp/jid"
 	"tidings/xmpp/stanza"
 	"tidings/xmpp/xmlstream"
+	"tidings/xmpp/xmlstream/xmlstreamtest"
 )
-
-// inClient is what the header of a client's stream declares.
-var inClient = xmlstream.NewContext(stanza.NSClient, "stream", xmlstream.SpaceStream)
-
-func element(t testing.TB, s string) xmlstream.Element {
-	t.Helper()
-	el, err := new(xmlstream.Document).Parse([]byte(s), inClient)
-	if err != nil {
-		t.Fatalf("%s: %v", s, err)
-	}
-	return el
-}
 
 // header parses a header as each framing has it: for a stream without what comes before its start tag, which the scanner takes.
 func header(t testing.TB, s string) (Header, error) {
@@ -125,13 +114,13 @@ func TestClose(t *testing.T) {
 	if got := string(AppendClose(nil, TCP)); got != "</stream:stream>" {
 		t.Error(got)
 	}
-	if uri, ok := IsClose(element(t, string(AppendClose(nil, WebSocket)))); uri != "" || !ok {
+	if uri, ok := IsClose(xmlstreamtest.Element(t, string(AppendClose(nil, WebSocket)))); uri != "" || !ok {
 		t.Error(uri, ok)
 	}
-	if uri, ok := IsClose(element(t, "<close xmlns='"+NSFraming+"' see-other-uri='wss://example.net/xmpp'/>")); uri != "wss://example.net/xmpp" || !ok {
+	if uri, ok := IsClose(xmlstreamtest.Element(t, "<close xmlns='"+NSFraming+"' see-other-uri='wss://example.net/xmpp'/>")); uri != "wss://example.net/xmpp" || !ok {
 		t.Error(uri, ok)
 	}
-	if _, ok := IsClose(element(t, "<close/>")); ok {
+	if _, ok := IsClose(xmlstreamtest.Element(t, "<close/>")); ok {
 		t.Error("another element closes the stream")
 	}
 }
@@ -155,7 +144,7 @@ func TestErrors(t *testing.T) {
 			if c == "see-other-host" {
 				e.Host = "[2001:41D0:1:A49b::1]:9222"
 			}
-			ctx := inClient
+			ctx := xmlstreamtest.Client
 			if f == WebSocket {
 				ctx = nil
 			}
@@ -173,7 +162,7 @@ func TestErrors(t *testing.T) {
 			}
 		}
 	}
-	if e := ParseError(element(t, `<stream:error><xml-not-well-formed xmlns='`+NSErrors+`'/></stream:error>`)); e.Condition != "undefined-condition" {
+	if e := ParseError(xmlstreamtest.Element(t, `<stream:error><xml-not-well-formed xmlns='`+NSErrors+`'/></stream:error>`)); e.Condition != "undefined-condition" {
 		t.Error(e)
 	}
 	if got := NewError("reset", "soon").Error(); got != "stream error reset: soon" {
@@ -218,7 +207,7 @@ func TestFeatures(t *testing.T) {
 			if got := string(tc.f.Append(nil, TCP)); got != tc.want {
 				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}
-			for f, ctx := range map[Framing]*xmlstream.Context{TCP: inClient, WebSocket: nil} {
+			for f, ctx := range map[Framing]*xmlstream.Context{TCP: xmlstreamtest.Client, WebSocket: nil} {
 				el, err := new(xmlstream.Document).Parse(tc.f.Append(nil, f), ctx)
 				if err != nil {
 					t.Fatal(err)
@@ -232,26 +221,26 @@ func TestFeatures(t *testing.T) {
 			}
 		})
 	}
-	if f := ParseFeatures(element(t, `<stream:features><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/><bind/></stream:features>`)); !f.SessionRequired || f.Bind {
+	if f := ParseFeatures(xmlstreamtest.Element(t, `<stream:features><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/><bind/></stream:features>`)); !f.SessionRequired || f.Bind {
 		t.Errorf("%+v", f)
 	}
 }
 
 func TestBind(t *testing.T) {
 	for _, resource := range []string{"", "balcony", "a<b&'"} {
-		got, ok := ParseBind(element(t, string(AppendBind(nil, resource))))
+		got, ok := ParseBind(xmlstreamtest.Element(t, string(AppendBind(nil, resource))))
 		if got != resource || !ok {
 			t.Errorf("%q, %v", got, ok)
 		}
 	}
-	if _, ok := ParseBind(element(t, "<bind/>")); ok {
+	if _, ok := ParseBind(xmlstreamtest.Element(t, "<bind/>")); ok {
 		t.Error("an element of another namespace binds")
 	}
 	want := jid.MustParse("juliet@im.example.com/a<b")
-	if got, err := ParseBound(element(t, string(AppendBound(nil, want)))); got != want || err != nil {
+	if got, err := ParseBound(xmlstreamtest.Element(t, string(AppendBound(nil, want)))); got != want || err != nil {
 		t.Error(got, err)
 	}
-	if _, err := ParseBound(element(t, "<bind xmlns='"+NSBind+"'/>")); err == nil {
+	if _, err := ParseBound(xmlstreamtest.Element(t, "<bind xmlns='"+NSBind+"'/>")); err == nil {
 		t.Error("no address is an address")
 	}
 }
@@ -306,12 +295,12 @@ func FuzzElements(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		var d xmlstream.Document
-		el, err := d.Parse([]byte(s), inClient)
+		el, err := d.Parse([]byte(s), xmlstreamtest.Client)
 		if err != nil {
 			return
 		}
 		if sm, err := ParseSM(el); err == nil {
-			again, err := ParseSM(element(t, string(sm.Append(nil))))
+			again, err := ParseSM(xmlstreamtest.Element(t, string(sm.Append(nil))))
 			if err != nil || again != sm {
 				t.Fatalf("%s was read as %+v and then as %+v: %v", s, sm, again, err)
 			}
@@ -322,7 +311,7 @@ func FuzzElements(f *testing.F) {
 		ParseCompress(el)
 		e := ParseError(el)
 		if e.Name == "" { // else its names are those of the peer, which are not written
-			again := ParseError(element(t, string(e.Append(nil, TCP))))
+			again := ParseError(xmlstreamtest.Element(t, string(e.Append(nil, TCP))))
 			if again.Condition != e.Condition || again.Text != e.Text || again.Host != e.Host {
 				t.Fatalf("%s was read as %+v and then as %+v", s, e, again)
 			}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zlib"
+
+	"tidings/xmpp/xmlstream/xmlstreamtest"
 )
 
 // conn reads from a buffer and writes to another.
@@ -181,7 +183,7 @@ func TestParseCompress(t *testing.T) {
 		"<compress xmlns='" + NSCompress + "'/>":                               {true, false},
 		"<compress xmlns='x'><method>zlib</method></compress>":                 {false, false},
 	} {
-		request, zlib := ParseCompress(element(t, in))
+		request, zlib := ParseCompress(xmlstreamtest.Element(t, in))
 		if got := [2]bool{request, zlib}; got != want {
 			t.Errorf("%s: %v", in, got)
 		}
