@@ -12,10 +12,7 @@ import (
 	"unicode/utf8"
 
 	"tidings"
-	"tidings/access"
-	"tidings/edge"
 	"tidings/hub"
-	"tidings/journal"
 	"tidings/outlet"
 	"tidings/outlet/irc"
 	"tidings/outlet/outlettest"
@@ -43,22 +40,8 @@ func FuzzSession(f *testing.F) {
 	}
 	f.Add("NICK a\nUSER a 0 * a\nCHATHISTORY BETWEEN #/t timestamp=0 msgid=00000000-0 1\nCHATHISTORY TARGETS timestamp=0001-01-01T00:00:00Z timestamp=9999-12-31T23:59:59Z 1\n")
 	f.Add("NICK a\nUSER a 0 * a\nJOIN #/t a=b&since=1970-01-01&filter=x\nFILTER #/t size(n)>0\nJOIN 0\nPART ,\n")
-	j := journal.NewMemory(outlettest.Options(""))
-	f.Cleanup(func() { j.Close() })
-	bucket, err := j.Bucket(context.Background(), "tokens")
-	if err != nil {
-		f.Fatal(err)
-	}
-	policy, err := access.Open(context.Background(), bucket, access.Options{})
-	if err != nil {
-		f.Fatal(err)
-	}
-	h := hub.New(j, policy, hub.Options{Decode: outlet.Decoder(nil)})
-	e, err := edge.New(edge.Options{})
-	if err != nil {
-		f.Fatal(err)
-	}
-	s, err := irc.New(irc.Options{Hub: h, Edge: e, May: policy.May, Topics: func(context.Context, tidings.Pattern) ([]tidings.Topic, error) { return []tidings.Topic{"/t"}, nil }})
+	p := outlettest.ForFuzz(f, hub.Options{Decode: outlet.Decoder(nil)})
+	s, err := irc.New(irc.Options{Hub: p.Hub, Edge: p.Edge, May: p.Policy.May, Topics: func(context.Context, tidings.Pattern) ([]tidings.Topic, error) { return []tidings.Topic{"/t"}, nil }})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -74,14 +57,9 @@ func FuzzSession(f *testing.F) {
 	f.Cleanup(func() {
 		s.Close()
 		<-done
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		e.Shutdown(ctx)
-		h.Close()
-		policy.Close()
 	})
 	for range 3 {
-		if _, err := j.Append(context.Background(), tidings.Event{Topic: "/t", ContentType: "application/json", Payload: []byte(`{"a":1}`)}); err != nil {
+		if _, err := p.Journal.Append(context.Background(), tidings.Event{Topic: "/t", ContentType: "application/json", Payload: []byte(`{"a":1}`)}); err != nil {
 			f.Fatal(err)
 		}
 	}

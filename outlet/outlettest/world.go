@@ -26,12 +26,17 @@ const feedTail = 64 << 10
 // goes when Trim is called.
 type World struct {
 	*testing.T
+	Parts
+
+	shut sync.Once
+}
+
+// Parts are what a server consists of for its outlets.
+type Parts struct {
 	Journal journal.Journal
 	Policy  *access.Policy
 	Hub     *hub.Hub
 	Edge    *edge.Edge
-
-	shut sync.Once
 }
 
 // Options returns the options of a journal that NewWorld takes; dir is the data directory. What the disk has after a
@@ -52,26 +57,50 @@ func NewMemory(t *testing.T, ho hub.Options, eo edge.Options) *World {
 // NewWorld returns a World on the journal, made with Options. It ends with the test; the journal stays open.
 func NewWorld(t *testing.T, j journal.Journal, ho hub.Options, eo edge.Options) *World {
 	t.Helper()
-	w := &World{T: t, Journal: j}
-	var err error
-	w.Policy, err = access.Open(t.Context(), w.Bucket("tokens"), access.Options{Private: []tidings.Pattern{tidings.MustPattern("/private/**")}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if ho.FeedTail == 0 {
 		ho.FeedTail = feedTail
 	}
-	w.Hub = hub.New(j, w.Policy, ho)
-	w.Policy.OnChange(w.Hub.Recheck)
-	if w.Edge, err = edge.New(eo); err != nil {
-		t.Fatal(err)
-	}
+	w := &World{T: t, Parts: newParts(t, j, ho, eo)}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		w.shutdown(ctx)
 	})
 	return w
+}
+
+// ForFuzz returns the parts of a server, on a journal in memory, that all inputs of a fuzz test share. They end with it, at once.
+func ForFuzz(f *testing.F, ho hub.Options) Parts {
+	f.Helper()
+	p := newParts(f, journal.NewMemory(Options("")), ho, edge.Options{})
+	f.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		p.Edge.Shutdown(ctx)
+		p.Hub.Close()
+		p.Policy.Close()
+		p.Journal.Close()
+	})
+	return p
+}
+
+func newParts(t testing.TB, j journal.Journal, ho hub.Options, eo edge.Options) Parts {
+	t.Helper()
+	ctx := context.Background()
+	tokens, err := j.Bucket(ctx, "tokens")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Parts{Journal: j}
+	if p.Policy, err = access.Open(ctx, tokens, access.Options{Private: []tidings.Pattern{tidings.MustPattern("/private/**")}}); err != nil {
+		t.Fatal(err)
+	}
+	p.Hub = hub.New(j, p.Policy, ho)
+	p.Policy.OnChange(p.Hub.Recheck)
+	if p.Edge, err = edge.New(eo); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // Shutdown stops the World as a server stops: what is acknowledged is dispatched, readers get it and are told goodbye.

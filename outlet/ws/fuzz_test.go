@@ -12,10 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"tidings"
-	"tidings/access"
-	"tidings/edge"
 	"tidings/hub"
-	"tidings/journal"
 	"tidings/outlet"
 	"tidings/outlet/outlettest"
 	"tidings/outlet/ws"
@@ -31,33 +28,12 @@ func FuzzMessages(f *testing.F) {
 	} {
 		f.Add(s)
 	}
-	j := journal.NewMemory(outlettest.Options(""))
-	bucket, err := j.Bucket(context.Background(), "tokens")
-	if err != nil {
-		f.Fatal(err)
-	}
-	policy, err := access.Open(context.Background(), bucket, access.Options{})
-	if err != nil {
-		f.Fatal(err)
-	}
-	h := hub.New(j, policy, hub.Options{Decode: outlet.Decoder(nil)})
-	e, err := edge.New(edge.Options{})
-	if err != nil {
-		f.Fatal(err)
-	}
-	out := ws.New(ws.Options{Hub: h, Edge: e, Token: policy.Authenticate, Authenticate: func(*http.Request) (tidings.Actor, error) { return tidings.Actor{}, nil }})
+	p := outlettest.ForFuzz(f, hub.Options{Decode: outlet.Decoder(nil)})
+	out := ws.New(ws.Options{Hub: p.Hub, Edge: p.Edge, Token: p.Policy.Authenticate, Authenticate: func(*http.Request) (tidings.Actor, error) { return tidings.Actor{}, nil }})
 	srv := httptest.NewServer(http.HandlerFunc(out.ServeSubscribe))
-	f.Cleanup(func() {
-		srv.Close()
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		e.Shutdown(ctx)
-		h.Close()
-		policy.Close()
-		j.Close()
-	})
+	f.Cleanup(srv.Close)
 	for range 3 {
-		if _, err := j.Append(context.Background(), tidings.Event{Topic: "/t", ContentType: "application/json", Payload: []byte(`{"n":1}`)}); err != nil {
+		if _, err := p.Journal.Append(context.Background(), tidings.Event{Topic: "/t", ContentType: "application/json", Payload: []byte(`{"n":1}`)}); err != nil {
 			f.Fatal(err)
 		}
 	}
