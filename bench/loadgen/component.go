@@ -32,20 +32,32 @@ func (a *addresses) get(topic int) []string {
 	return a.of[topic]
 }
 
-// A component (XEP-0114) sends each event to all sessions of its topic by their addresses: what a server delivers when
-// nothing is asked of it but to route. With a node the events come as notifications of it, in as few elements as they can
-// have (XEP-0060 section 7.1.2), and else in the body of a message.
-type component struct {
+// A sender sends each event to all sessions of its topic by their addresses: what a server delivers when nothing is asked of it
+// but to route. With a node the events come as notifications of it, in as few elements as they can have (XEP-0060 section
+// 7.1.2), and else in the body of a message.
+type sender struct {
 	*voice
-	domain string
-	node   string
-	to     *addresses
+	head string // of each message, up to the address
+	node string
+	to   *addresses
 }
 
+// newComponent returns a sender that is a component (XEP-0114).
 func newComponent(o *options) (publisher, error) {
-	p := &component{domain: o.pubJID, node: o.node, to: o.addresses}
+	p := &sender{head: "<message from='" + o.pubJID + "' to='", node: o.node, to: o.addresses}
 	var err error
 	p.voice, err = dialVoice(o, func(c *conversation) (*session, error) { return handshake(c, o.pubJID, o.pubPassword) })
+	return p, err
+}
+
+// newClient returns a sender that is an ordinary client, in whose messages the server says who they are from.
+func newClient(o *options) (publisher, error) {
+	l, err := newLogin(o.pubJID, o.pubPassword, false)
+	if err != nil {
+		return nil, fmt.Errorf("publishing over XMPP: %w", err)
+	}
+	p := &sender{head: "<message to='", node: o.node, to: o.addresses}
+	p.voice, err = dialVoice(o, func(c *conversation) (*session, error) { return logIn(c, l) })
 	return p, err
 }
 
@@ -78,7 +90,7 @@ func handshake(c *conversation, domain, secret string) (*session, error) {
 	return s, err
 }
 
-func (p *component) publish(topic, seq int, text []byte) error {
+func (p *sender) publish(topic, seq int, text []byte) error {
 	before, behind := "' type='headline'><body>", "</body>"
 	if p.node != "" {
 		before = "'><event xmlns='http://jabber.org/protocol/pubsub#event'><items node='" + expand(p.node, topic) + "'><item id='" + strconv.Itoa(seq) + "'>" + itemBegin
@@ -86,8 +98,7 @@ func (p *component) publish(topic, seq int, text []byte) error {
 	}
 	b := p.buf[:0]
 	for _, jid := range p.to.get(topic) {
-		b = append(append(append(b, "<message from='"...), p.domain...), "' to='"...)
-		b = append(append(b, jid...), before...)
+		b = append(append(append(b, p.head...), jid...), before...)
 		b = append(append(append(b, text...), behind...), "</message>"...)
 	}
 	p.buf = b

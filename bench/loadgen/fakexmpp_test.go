@@ -162,12 +162,17 @@ func (s *fakeSession) component(in *xml.Decoder) {
 			return
 		default:
 			s.mu.Lock()
-			for _, other := range s.in["online"] {
-				if other.is(u.To) {
-					other.say("<message from='%s' to='%s'>%s</message>", "c.localhost", u.To, u.Inner)
-				}
-			}
+			s.route("c.localhost", &u)
 			s.mu.Unlock()
+		}
+	}
+}
+
+// route hands a message to the sessions that it is to. The caller holds mu.
+func (s *fakeSession) route(from string, u *uttered) {
+	for _, other := range s.in["online"] {
+		if other.is(u.To) {
+			other.say("<message from='%s' to='%s'>%s</message>", from, u.To, u.Inner)
 		}
 	}
 }
@@ -295,6 +300,8 @@ func (s *fakeSession) stanza(u *uttered) {
 			"<message type='groupchat' from='%s'><subject/></message>", u.To, room)
 	case strings.HasPrefix(u.To, "mute") || strings.HasPrefix(u.Publish.Name, "mute"):
 		s.say(failed, name, u.ID, u.To, "not-allowed")
+	case name == "message" && u.Type != "groupchat":
+		s.route(s.jid, u)
 	case name == "message":
 		for _, other := range s.in[u.To] {
 			other.say("<message type='groupchat' from='%s/speaker' to='%s'><body>%s</body></message>", u.To, other.jid, u.Body)

@@ -31,6 +31,7 @@ var publishers = map[string]func(*options) (publisher, error){
 	"raw":       newRawPublisher,
 	"xmpp":      newSpeaker,
 	"component": newComponent,
+	"client":    newClient,
 }
 
 func newPublisher(o *options) (publisher, error) {

@@ -276,7 +276,7 @@ var xmppSessions atomic.Int64
 func newXMPP(o *options) (protocol, error) {
 	l, err1 := newLogin(o.jid, o.password, o.tls)
 	p, err2 := newPlace(o)
-	if o.pub == "component" && o.topic == "" {
+	if (o.pub == "component" || o.pub == "client") && o.topic == "" { // the publisher sends to addresses
 		err2 = nil
 	}
 	return &xmpp{l, p, &xmppSessions, o.addresses}, errors.Join(err1, err2)

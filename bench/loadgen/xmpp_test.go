@@ -36,6 +36,8 @@ func TestXMPP(t *testing.T) {
 		{"component", allMechanisms, "-pub component -pubjid c.localhost -topics 3 -window 8"},
 		{"component to bare JIDs", allMechanisms, "-pub component -pubjid c.localhost -bare"},
 		{"component of a node", allMechanisms, "-pub component -pubjid c.localhost -node n{n} -topics 3"},
+		{"client", allMechanisms, "-pub client -topics 3 -window 8"},
+		{"client to bare JIDs", allMechanisms, "-pub client -bare"},
 		{"accounts with PLAIN", plainOnly, "-topic r@conference -jid ann@localhost -password secret"},
 	}
 	for _, tt := range tests {
@@ -69,6 +71,7 @@ func TestXMPPRefused(t *testing.T) {
 		{"no domain", allMechanisms, "-topic r@conference -jid ann@", "no user@domain"},
 		{"publisher's address", allMechanisms, "-topic r@conference -pubto nowhere", "nowhere"},
 		{"publisher's account", allMechanisms, "-topic r@conference -pubjid ann@", "no user@domain"},
+		{"client's password", allMechanisms, "-pub client -pubpassword wrong", "not-authorized"},
 		{"component's secret", allMechanisms, "-pub component -pubjid c.localhost -pubpassword wrong", "not-authorized"},
 		{"publisher's port", allMechanisms, "-topic r@conference -pubto 127.0.0.1:1", "refused"},
 	}

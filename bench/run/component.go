@@ -34,11 +34,14 @@ type part struct {
 	run  func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error)
 }
 
-// The parts: of loadgen as a component, which has nothing else to do than to send, and of this project's server, of which
-// the sessions have subscribed to a node.
+// The parts: of loadgen as a component, which has nothing else to do than to send; of loadgen as a client, which is whose plain messages
+// the server is there for; and of this project's server, of which the sessions have subscribed to a node.
 var (
-	plainPart = part{"plain messages", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
+	plainPart = part{"plain messages of a component", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
 		return b.load(ctx, t, slices.Concat(t.xmpp, t.component, more)...)
+	}}
+	clientPart = part{"plain messages of a client", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
+		return b.load(ctx, t, slices.Concat(t.xmpp, t.publish, []string{"-pub", "client"}, more)...)
 	}}
 	noticePart = part{"notifications", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
 		return b.load(ctx, t, slices.Concat(t.xmpp, t.component, []string{"-node", "/bench/{n}"}, more)...)
@@ -51,7 +54,7 @@ var (
 // component: what servers of others deliver of a component's messages to the bare JIDs of their sessions, 32 events in flight.
 func component(ctx context.Context, b *bench) error {
 	n := b.small / 2
-	parts := []part{plainPart, noticePart}
+	parts := []part{plainPart, clientPart, noticePart}
 	if len(b.chosen("tidings")) > 0 {
 		parts = append(parts, nodePart)
 	}
@@ -77,10 +80,10 @@ func component(ctx context.Context, b *bench) error {
 		}
 	}
 	for _, s := range peers {
-		plain, notices := kept[s.name+plainPart.what], kept[s.name+noticePart.what]
+		plain, client, notices := kept[s.name+plainPart.what], kept[s.name+clientPart.what], kept[s.name+noticePart.what]
 		for _, p := range parts {
 			if r, ok := kept[s.name+p.what]; ok {
-				row := deliveredBy(s.name, p.what, n, r, plain)
+				row := deliveredBy(s.name, p.what, n, r, plain, client)
 				if p.what == nodePart.what && notices.PerSecond > 0 {
 					row.beside(r, notices, !b.quick)
 				}
@@ -91,11 +94,14 @@ func component(ctx context.Context, b *bench) error {
 	return nil
 }
 
-func deliveredBy(server, what string, n int, r, plain measure.Result) row {
+func deliveredBy(server, what string, n int, r, plain, client measure.Result) row {
 	row := row{what: fmt.Sprintf("%s to %d sessions", what, n), server: server, figure: count(r.PerSecond) + " deliveries/s",
 		more: fmt.Sprintf("%d bytes on the wire, %.2f µs a delivery, p50 %.1f ms", r.WireBytes, r.CPUDelivery, r.P50)}
 	if plain.PerSecond > 0 {
 		row.ratio = fmt.Sprintf("%.2f × plain", r.PerSecond/plain.PerSecond)
+	}
+	if client.PerSecond > 0 && what != clientPart.what {
+		row.more += fmt.Sprintf("; %.2f × a client's", r.PerSecond/client.PerSecond)
 	}
 	return row
 }

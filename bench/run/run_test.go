@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/url"
 	"os"
@@ -254,9 +255,10 @@ func TestComponentRows(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := deliveredBy("ejabberd", "a node", 1000, tt.r, tt.plain)
+			got := deliveredBy("ejabberd", "a node", 1000, tt.r, tt.plain, measure.Result{PerSecond: 10_000})
 			got.beside(tt.r, notices, tt.judge)
-			if got.ratio != tt.ratio || (got.target != "") != tt.target || got.met != tt.ok || strings.Contains(got.more, "× plain") != (tt.plain.PerSecond > 0) {
+			if got.ratio != tt.ratio || (got.target != "") != tt.target || got.met != tt.ok || strings.Contains(got.more, "× plain") != (tt.plain.PerSecond > 0) ||
+				!strings.Contains(got.more, fmt.Sprintf("; %.2f × a client's", tt.r.PerSecond/10_000)) {
 				t.Errorf("%+v", got)
 			}
 		})
