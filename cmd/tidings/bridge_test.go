@@ -5,8 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -26,14 +24,7 @@ import (
 
 func TestBridgeOptions(t *testing.T) {
 	dir := t.TempDir()
-	write := func(name, text string, mode os.FileMode) string {
-		t.Helper()
-		name = filepath.Join(dir, name)
-		if err := os.WriteFile(name, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
+	write := filesOf(t, dir)
 	good := config.Bridge{JID: "bot@example.org", Name: "b", Nick: "n", Rate: 2, Window: 3, MaxAge: config.Duration(time.Hour), MaxStanza: 4096,
 		PasswordFile: write("password", "pa ss\r\n", 0o600), Addr: "x:1", TLSName: "y", UnsafePlaintext: true, DirectTLS: true,
 		Rooms: []config.BridgeRoom{{Room: "r@c.example.org", Topics: []string{"/x"}, Filter: "bot == false", Password: "secret"}}}

@@ -224,14 +224,7 @@ func TestComponentStandby(t *testing.T) {
 
 func TestComponentFiles(t *testing.T) {
 	dir := t.TempDir()
-	write := func(name, text string, mode os.FileMode) string {
-		t.Helper()
-		name = filepath.Join(dir, name)
-		if err := os.WriteFile(name, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
+	write := filesOf(t, dir)
 	for _, tt := range []struct{ file, want, fails string }{
 		{write("good", "hu sh\r\n", 0o600), "hu sh", ""},
 		{write("read-only", "hush", 0o400), "hush", ""},
