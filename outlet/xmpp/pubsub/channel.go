@@ -136,7 +136,7 @@ func (p *pushed) Open(after service.Mark) (*edge.Group, service.Source, error) {
 	}
 	switch kind := tidings.KindOf(err); {
 	case err == nil:
-		return g, &reading{src, ch, false}, nil
+		return g, &reading{Source: src, channel: ch}, nil
 	case kind == tidings.ErrForbidden || kind == tidings.ErrUnauthenticated:
 		// Another flow takes its place, if one is to.
 		s.end(ch)
@@ -163,6 +163,7 @@ type reading struct {
 	service.Source
 	channel *channel
 	over    bool
+	at      service.Mark // when it is over
 }
 
 func (r *reading) Next() ([]byte, edge.Status) {
@@ -171,11 +172,19 @@ func (r *reading) Next() ([]byte, edge.Status) {
 	}
 	p, st := r.Source.Next()
 	if st == edge.Ended {
-		r.over = true
+		r.over, r.at = true, r.Source.Mark()
 		r.channel.srv.end(r.channel)
 		return nil, edge.Idle
 	}
 	return p, st
+}
+
+// Mark stands still as well: what is published from then on is for the channel that takes the place of this one.
+func (r *reading) Mark() service.Mark {
+	if r.over {
+		return r.at
+	}
+	return r.Source.Mark()
 }
 
 // standing is a source that gives out nothing.
