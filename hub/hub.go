@@ -370,7 +370,7 @@ func (h *Hub) Recheck() {
 		}
 		for s := range f.named {
 			if err := f.changed(s); err != nil {
-				s.end(err)
+				s.end(err, h.pos.Load())
 				wake = true
 			}
 		}

@@ -104,6 +104,35 @@ func TestTopicBecomesPrivate(t *testing.T) {
 	}
 }
 
+// TestReachedWhenEnded: who goes on with another subscription from where one was ended misses nothing that was published since.
+func TestReachedWhenEnded(t *testing.T) {
+	w, n := newNodes(t)
+	alice := tidings.Actor{Kind: tidings.User, Name: "alice"}
+	pattern, anyone := w.subscribe(w.h.Head(), query("/*"), alice), w.subscribe(w.h.Head(), query("/a"), tidings.Actor{})
+	w.publish("/a", "1")
+	w.publish("/noise/of/others", "2")
+	w.drain()
+	for _, s := range []*hub.Subscription{pattern, anyone} {
+		if got := read(s, all); got != "1 1\n" {
+			t.Fatalf("before: got %q", got)
+		}
+	}
+	head := w.h.Head()
+	n.change(w.h, func() { n.private["/a"] = []string{"alice"} })
+	w.publish("/a", "3")
+	w.publish("/noise/of/others", "4")
+	w.drain()
+	if got := pattern.Reached(); got != head {
+		t.Errorf("a reader who may read more by now: reached %s, want %s", got, head)
+	}
+	if got := anyone.Reached(); got.Offset > head.Offset {
+		t.Errorf("a reader who may no more: reached %s, which is behind %s", got, head)
+	}
+	if got := read(w.subscribe(pattern.Reached(), query("/*"), alice), all); got != "3 3\n" {
+		t.Errorf("the subscription in its place: got %q", got)
+	}
+}
+
 // Rights elsewhere make no difference to a pattern: its readers share a feed and are not ended.
 func TestRightsElsewhere(t *testing.T) {
 	w, n := newNodes(t)

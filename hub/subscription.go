@@ -29,10 +29,16 @@ type Subscription struct {
 	cur     *chunk           // what Next returned last is of it, up to the entry curEnd
 	curEnd  entry
 	catchUp *catchUp
-	ended   atomic.Pointer[error]
+	ended   atomic.Pointer[ending]
 	era     uint32 // of the feed, when an anonymous reader subscribed
 	closed  bool
 	all     bool // what Next returned last went up to the head of the feed
+}
+
+// ending is why and where a subscription was ended from outside.
+type ending struct {
+	err error
+	at  uint64 // offset in the log: what was dispatched up to it is in the feed
 }
 
 // catchUp is the state of a reader that reads from the log.
@@ -60,7 +66,7 @@ func (s *Subscription) Position() tidings.Position { return s.pos }
 
 // Reached returns the last position before what the reader has not had: nothing of what it asked for lies between Position
 // and it. A reader that goes on from it with another query gets what was published since, and not the history that nothing
-// it had asked for happened in.
+// it had asked for happened in. Once the subscription has been ended from outside it does not move.
 func (s *Subscription) Reached() tidings.Position {
 	p := s.pos
 	if cu := s.catchUp; cu != nil {
@@ -69,7 +75,14 @@ func (s *Subscription) Reached() tidings.Position {
 		}
 		return p
 	}
-	p.Offset = max(p.Offset, s.feed.reached(s))
+	reached := s.feed.reached(s)
+	// Looked at last: what was published after the end may not have been put into the feed.
+	if e := s.ended.Load(); e != nil {
+		reached = min(reached, e.at)
+	} else if s.over() != nil {
+		return p
+	}
+	p.Offset = max(p.Offset, reached)
 	return p
 }
 
@@ -87,7 +100,7 @@ func (s *Subscription) Next() ([]byte, State) {
 // over returns why the subscription was ended from outside, if it was.
 func (s *Subscription) over() error {
 	if e := s.ended.Load(); e != nil {
-		return *e
+		return e.err
 	}
 	if s.actor == &publicActor && s.era != s.feed.era.Load() {
 		return errWithdrawn
@@ -282,7 +295,7 @@ func (s *Subscription) gapBefore(ctx context.Context, gap *tidings.GapError) *ti
 func (s *Subscription) Goodbye() []byte { return s.feed.form.AppendGoodbye(nil) }
 
 // end makes Next return Over. The caller wakes the feed.
-func (s *Subscription) end(err error) { s.ended.CompareAndSwap(nil, &err) }
+func (s *Subscription) end(err error, at uint64) { s.ended.CompareAndSwap(nil, &ending{err, at}) }
 
 // Close ends the subscription; its feed goes with the last of its subscriptions.
 func (s *Subscription) Close() {
