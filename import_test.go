@@ -64,7 +64,8 @@ var importTable = []importRow{
 // imported by nothing but themselves, each other and tests.
 var (
 	outside = []string{"bench/...", "interop/..."}
-	apart   = []string{"bench/...", "interop/...", "examples/...", "journal/journaltest", "hub/hubtest", "outlet/outlettest"}
+	apart   = []string{"bench/...", "interop/...", "examples/...", "journal/journaltest", "hub/hubtest", "outlet/outlettest",
+		"xmpp/service/servicetest", "xmpp/xmlstream/xmlstreamtest", "xmpp/xmpptest"}
 )
 
 // covers reports whether a folder is one that the notation of importTable names.
