@@ -56,7 +56,7 @@ fi
 (cd xmpp/mellium && go mod download)
 
 # What is said to be installed has to run.
-php -m | grep -qi sqlite3 || fail "php runs without its SQLite"
+php -m | grep -i sqlite3 >/dev/null || fail "php runs without its SQLite"
 node -e 'if (parseInt(process.versions.node) < 18) process.exit(1)' || fail "node is $(node --version), and the clients need 18 or later"
 chromium --version >/dev/null || fail "chromium does not run"
 /usr/bin/python3 -c 'import slixmpp, aioxmpp' || fail "Debian's Python does not find slixmpp and aioxmpp"
