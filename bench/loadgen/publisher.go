@@ -58,13 +58,14 @@ func (p rawPublisher) publish(_, _ int, text []byte) error {
 	return err
 }
 
-// udpPublisher sends each event as a MediaWiki change, one datagram each. The text is cut so that the datagram has the
-// size that -size asks for.
+// udpPublisher sends each event as a MediaWiki change, one datagram each. The text is cut so that each datagram has the
+// size that -size asks for: rawfan's are all of one size too, and the kernel of a reader whose segments differ by a byte
+// leaves more acknowledgements to the server's next write.
 type udpPublisher struct {
 	net.Conn
-	rcid  int64 // of event 0
-	frame int   // bytes around the text
-	buf   []byte
+	rcid int64 // of event 0
+	size int
+	buf  []byte
 }
 
 func newUDPPublisher(o *options) (publisher, error) {
@@ -73,11 +74,13 @@ func newUDPPublisher(o *options) (publisher, error) {
 		return nil, fmt.Errorf("-size %d is too small: a change has %d bytes beside its text", o.size, frame)
 	}
 	c, err := net.Dial("udp", o.pubTo)
-	return &udpPublisher{Conn: c, rcid: o.rcid, frame: frame}, err
+	return &udpPublisher{Conn: c, rcid: o.rcid, size: o.size}, err
 }
 
 func (p *udpPublisher) publish(topic, seq int, text []byte) error {
-	p.buf = appendChange(p.buf[:0], topic, p.rcid+int64(seq), time.Now().Unix(), text[:len(text)-p.frame])
+	id, now := p.rcid+int64(seq), time.Now().Unix()
+	p.buf = appendChange(p.buf[:0], topic, id, now, nil)
+	p.buf = appendChange(p.buf[:0], topic, id, now, text[:p.size-len(p.buf)])
 	_, err := p.Write(p.buf)
 	return err
 }
