@@ -3,6 +3,7 @@ package pubsub
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"tidings"
 	"tidings/outlet/xmpp/requests"
@@ -27,11 +28,8 @@ type client struct {
 	// These belong to whose turn it is. Behind a link nothing is known of them.
 	available bool // with a priority that is not negative
 	show      string
-	flows     map[place]*flow
+	flows     flows
 }
-
-// place names a subscription of a client.
-type place struct{ node, subID string }
 
 // Peer, Begin and End implement requests.Client: an answer comes before the notices of what it answers.
 func (c *client) Peer() service.Peer { return c.peer }
@@ -45,13 +43,15 @@ func (s *Server) client(p service.Peer) *client {
 	known := c != nil
 	if !known {
 		full := p.JID()
-		c = &client{srv: s, peer: p, full: full, bare: full.Bare().String(), who: model.Entity{Actor: requests.ActorOf(p, s.opt.Link != nil), JID: full.String(), Service: s.service()}}
+		address := full.String()
+		bare, _, _ := strings.Cut(address, "/")
+		c = &client{srv: s, peer: p, full: full, bare: bare, who: model.Entity{Actor: requests.ActorOf(p, s.opt.Link != nil), JID: address, Service: s.service()}}
 		s.clients[p] = c
 		if s.opt.Link != nil {
 			c.account = s.accountOf(c.bare)
 			c.turns = &c.account.turns
 		} else {
-			c.turns, c.flows = &turns{}, map[place]*flow{}
+			c.turns = &turns{}
 			s.byBare[c.bare] = append(s.byBare[c.bare], c)
 		}
 	}
@@ -137,7 +137,7 @@ func (s *Server) Gone(p service.Peer) {
 	}
 	c.post(func() {
 		s.flows.Add(-int64(len(c.flows)))
-		clear(c.flows)
+		c.flows = nil
 		c.end()
 	})
 	s.leave(c.who, func(*model.Subscription) bool { return true })

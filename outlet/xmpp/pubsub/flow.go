@@ -1,8 +1,10 @@
 package pubsub
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"tidings"
 	"tidings/edge"
@@ -26,6 +28,44 @@ type flow struct {
 	opened   bool
 	next     *flow        // which has taken its place
 	at       service.Mark // where the last source stood when it ended
+}
+
+// place names a subscription of a client.
+type place struct{ node, subID string }
+
+func (p place) compare(q place) int {
+	return cmp.Or(strings.Compare(p.node, q.node), strings.Compare(p.subID, q.subID))
+}
+
+// flows are those of a client in the order of their places: most have one, and would pay for a map.
+type flows []*flow
+
+func (l flows) search(p place) (int, bool) {
+	return slices.BinarySearchFunc(l, p, func(f *flow, p place) int { return f.place.compare(p) })
+}
+
+// of returns the flow of a subscription, nil if there is none.
+func (l flows) of(p place) *flow {
+	if i, ok := l.search(p); ok {
+		return l[i]
+	}
+	return nil
+}
+
+// put adds the flow, in the place of what was there for its subscription.
+func (l *flows) put(f *flow) {
+	i, ok := l.search(f.place)
+	if ok {
+		(*l)[i] = f
+		return
+	}
+	*l = slices.Insert(*l, i, f)
+}
+
+func (l *flows) remove(p place) {
+	if i, ok := l.search(p); ok {
+		*l = slices.Delete(*l, i, i+1)
+	}
 }
 
 // flowKey tells flows apart that may have different bytes.
@@ -75,7 +115,7 @@ func (f *flow) Ended(err error) {
 	}
 	f.c.post(func() {
 		c := f.c
-		if n := f.next; n != nil && c.flows[f.place] == n { // it was to go on where this one stood
+		if n := f.next; n != nil && c.flows.of(f.place) == n { // it was to go on where this one stood
 			f, f.detached = n, false
 		}
 		if f.detached {
@@ -83,7 +123,7 @@ func (f *flow) Ended(err error) {
 		}
 		c.srv.flows.Add(-1)
 		f.detached = true
-		delete(c.flows, f.place)
+		c.flows.remove(f.place)
 		if err != nil && err != error(errChanged) {
 			c.srv.drops.Add(DropFlow, 1, "node", f.place.node, "client", c.full, "err", err)
 			return
@@ -125,8 +165,8 @@ func (c *client) reconcileFrom(node string, from func(*model.Subscription) servi
 		}
 		c.push(p, query, fm, func() service.Mark { return from(sub) })
 	}
-	for p, f := range c.flows {
-		if (node == "" || p.node == node) && !wanted[p] {
+	for _, f := range slices.Clone(c.flows) {
+		if (node == "" || f.place.node == node) && !wanted[f.place] {
 			c.detach(f)
 		}
 	}
@@ -150,11 +190,11 @@ func (c *client) wants(sub *model.Subscription) bool {
 // push attaches a flow, or puts it in the place of the one that is there.
 func (c *client) push(p place, query hub.Query, fm form, from func() service.Mark) {
 	f := &flow{c: c, place: p, query: query, form: fm, audience: c.srv.opt.Audience(c.who.Actor)}
-	old := c.flows[p]
+	old := c.flows.of(p)
 	if old != nil && old.form == fm && old.query.String() == query.String() {
 		return
 	}
-	c.flows[p] = f
+	c.flows.put(f)
 	if old == nil {
 		f.begin = from()
 		c.srv.flows.Add(1)
@@ -171,7 +211,7 @@ func (c *client) push(p place, query hub.Query, fm form, from func() service.Mar
 
 func (c *client) detach(f *flow) {
 	f.detached = true
-	delete(c.flows, f.place)
+	c.flows.remove(f.place)
 	c.srv.flows.Add(-1)
 	f.handle.Detach()
 }
@@ -187,7 +227,7 @@ func (c *client) arrive() {
 	}
 	var nodes []model.Subscription
 	for _, sub := range subs {
-		if sub.Topic == "" || c.flows[place{sub.Node, sub.SubID}] == nil {
+		if sub.Topic == "" || c.flows.of(place{sub.Node, sub.SubID}) == nil {
 			continue
 		}
 		if conf := c.srv.opt.Model.Lookup(sub.Topic); conf != nil && conf.SendLast == model.SendOnSubAndPresence {
