@@ -75,10 +75,11 @@ type kvWatcher struct {
 	f    func(key string, value []byte)
 	stop context.CancelFunc
 
-	mu    sync.Mutex
-	seen  uint64        // revision up to which f was called
-	moved chan struct{} // closed when seen moves; nil if nobody waits for that
-	ended bool
+	mu      sync.Mutex
+	seen    uint64        // revision up to which f was called
+	skipped uint64        // the last one up to there that was not brought: its key had another by then
+	moved   chan struct{} // closed when seen moves; nil if nobody waits for that
+	ended   bool
 }
 
 // Bucket implements Journal.
@@ -125,27 +126,15 @@ func (b *kvBucket) Put(ctx context.Context, key string, value []byte) error {
 	if err := checkBucketValue(value, b.j.opts.MaxPayload); err != nil {
 		return err
 	}
-	return b.change(ctx, func() (uint64, error) { return b.kv.Put(ctx, escapeKey(key), value) })
+	return b.change(ctx, func() (revisions, error) {
+		rev, err := b.kv.Put(ctx, escapeKey(key), value)
+		return revisions{rev, rev}, err
+	})
 }
 
 // Delete implements Bucket.
 func (b *kvBucket) Delete(ctx context.Context, key string) error {
-	if err := checkBucketKey(key); err != nil {
-		return err
-	}
-	return b.change(ctx, func() (uint64, error) {
-		k := escapeKey(key)
-		if _, err := b.kv.Get(ctx, k); err != nil {
-			if errors.Is(err, jetstream.ErrKeyNotFound) {
-				return 0, nil
-			}
-			return 0, err
-		}
-		if err := b.kv.Delete(ctx, k); err != nil {
-			return 0, err
-		}
-		return b.lastSeq(ctx)
-	})
+	return b.Update(ctx, key, func([]byte) ([]byte, error) { return nil, nil })
 }
 
 // Update implements Bucket.
@@ -154,11 +143,11 @@ func (b *kvBucket) Update(ctx context.Context, key string, f func(old []byte) ([
 		return err
 	}
 	var refused error // by f, which keeps its own words
-	err := b.change(ctx, func() (uint64, error) {
+	err := b.change(ctx, func() (is revisions, err error) {
 		k := escapeKey(key)
 		for {
 			if err := ctx.Err(); err != nil {
-				return 0, err
+				return is, err
 			}
 			var old []byte
 			var last uint64
@@ -167,7 +156,7 @@ func (b *kvBucket) Update(ctx context.Context, key string, f func(old []byte) ([
 			case err == nil:
 				old, last = append([]byte{}, e.Value()...), e.Revision()
 			case !errors.Is(err, jetstream.ErrKeyNotFound):
-				return 0, err
+				return is, err
 			}
 			value, err := f(old)
 			if err == nil && value != nil {
@@ -175,23 +164,25 @@ func (b *kvBucket) Update(ctx context.Context, key string, f func(old []byte) ([
 			}
 			if err != nil {
 				refused = err
-				return 0, nil
+				return is, nil
 			}
-			var rev uint64
 			switch {
 			case value == nil && old == nil:
-				return 0, nil
+				return is, nil
 			case value == nil:
+				is.from = last + 1
 				if err = b.kv.Delete(ctx, k, jetstream.LastRevision(last)); err == nil {
-					rev, err = b.lastSeq(ctx)
+					is.to, err = b.lastSeq(ctx)
 				}
 			case old == nil:
-				rev, err = b.kv.Create(ctx, k, value)
+				is.to, err = b.kv.Create(ctx, k, value)
+				is.from = is.to
 			default:
-				rev, err = b.kv.Update(ctx, k, value, last)
+				is.to, err = b.kv.Update(ctx, k, value, last)
+				is.from = is.to
 			}
 			if !isConflict(err) {
-				return rev, err
+				return is, err
 			}
 		}
 	})
@@ -224,33 +215,51 @@ func (b *kvBucket) lastSeq(ctx context.Context) (uint64, error) {
 	return bs.StreamInfo().State.LastSeq, nil
 }
 
-// change makes a change durable and waits until the watchers here have seen it. f returns 0 where it has changed nothing.
-func (b *kvBucket) change(ctx context.Context, f func() (uint64, error)) error {
+// revisions are two between which that of a change is, both included. The zero value is that of no change.
+type revisions struct{ from, to uint64 }
+
+// change makes a change durable and waits until the watchers here have seen it.
+func (b *kvBucket) change(ctx context.Context, f func() (revisions, error)) error {
 	if b.j.isClosed() {
 		return errClosed()
 	}
-	rev, err := f()
-	if err == nil && b.blocks != nil && rev > 0 {
+	is, err := f()
+	if err == nil && b.blocks != nil && is.to > 0 {
 		err = b.sync()
-	}
-	if err != nil {
-		if b.j.isClosed() {
-			return errClosed()
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return storeError(err)
 	}
 	b.mu.Lock()
 	ws := slices.Collect(maps.Keys(b.watchers))
 	b.mu.Unlock()
-	for _, w := range ws {
-		if err := w.wait(ctx, rev); err != nil {
+	for i := 0; i < len(ws) && err == nil && is.to > 0; i++ {
+		err = b.reach(ctx, ws[i], is)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case b.j.isClosed():
+		return errClosed()
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return storeError(err)
+}
+
+// reach waits until the watcher has been brought a change, or a later one of the same key. The store keeps one revision of a
+// key, so a watcher that is late is never brought those before it, and may have passed them before it has the later one.
+func (b *kvBucket) reach(ctx context.Context, w *kvWatcher, is revisions) error {
+	skipped, err := w.wait(ctx, is.to)
+	for err == nil && is.from <= skipped {
+		// One of the revisions up to now is the key's, and is not skipped yet.
+		var last uint64
+		if last, err = b.lastSeq(ctx); err != nil {
 			return err
 		}
+		before := skipped
+		if skipped, err = w.wait(ctx, last); skipped == before {
+			break
+		}
 	}
-	return nil
+	return err
 }
 
 // syncRound is one sync of the bucket's files and the changes that it makes durable.
@@ -360,6 +369,9 @@ func (w *kvWatcher) run(ctx context.Context, loaded chan<- struct{}, log *slog.L
 func (w *kvWatcher) move(rev uint64, ended bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if rev > w.seen+1 {
+		w.skipped = rev - 1
+	}
 	w.seen = max(w.seen, rev)
 	w.ended = w.ended || ended
 	if w.moved != nil {
@@ -368,23 +380,27 @@ func (w *kvWatcher) move(rev uint64, ended bool) {
 	}
 }
 
-// wait waits until f was called for the revision, or the watch is over.
-func (w *kvWatcher) wait(ctx context.Context, rev uint64) error {
+// wait waits until f was called for what there is up to the revision, or the watch is over. It returns the last revision that
+// was skipped; 0 if the watch is over.
+func (w *kvWatcher) wait(ctx context.Context, rev uint64) (skipped uint64, err error) {
 	for {
 		w.mu.Lock()
-		done := w.ended || w.seen >= rev
-		if !done && w.moved == nil {
+		ended, done := w.ended, w.seen >= rev
+		if !ended && !done && w.moved == nil {
 			w.moved = make(chan struct{})
 		}
-		moved := w.moved
+		moved, skipped := w.moved, w.skipped
 		w.mu.Unlock()
-		if done {
-			return nil
+		switch {
+		case ended:
+			return 0, nil
+		case done:
+			return skipped, nil
 		}
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
 }

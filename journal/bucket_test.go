@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"tidings/journal"
 	"tidings/journal/journaltest"
@@ -75,5 +76,73 @@ func BenchmarkBucketPut(b *testing.B) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+// A watcher that is late is not brought a value that was replaced before its turn came. A change has reached it all the same when
+// it returns, with the value that replaced it.
+func TestBucketWatchIsLate(t *testing.T) {
+	srv := natsServer(t, t.TempDir(), -1)
+	bucket := func() journal.Bucket {
+		b, err := open(t, journal.Options{URL: srv.ClientURL(), Stream: "late"}).Bucket(t.Context(), "nodes")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	b, other := bucket(), bucket()
+	held, updated := make(chan struct{}), make(chan struct{})
+	values := map[string]string{} // belongs to the watch until updated is closed
+	if err := b.Watch(t.Context(), func(key string, value []byte) {
+		switch key {
+		case "first":
+			<-held
+		case "k":
+			select {
+			case <-updated:
+				t.Error("the update has returned before the watch has been called for its key")
+			case <-time.After(50 * time.Millisecond): // it would have by now: the watch has been called for what is behind it
+			}
+			if string(value) != "later" {
+				t.Errorf("the watch is brought %q: it is not late", value)
+			}
+		}
+		values[key] = string(value)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	put := func(key string, value []byte) {
+		t.Helper()
+		if err := other.Put(t.Context(), key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("first", nil)
+	for i := range 500 { // more than is on the way to a watcher, which is some hundred values at first, and 2 MB
+		put("fill"+strconv.Itoa(i), make([]byte, 32<<10*(i/300)))
+	}
+	go func() {
+		defer close(updated)
+		if err := b.Update(t.Context(), "k", func([]byte) ([]byte, error) { return []byte("mine"), nil }); err != nil {
+			t.Error(err)
+		}
+	}()
+	for stored := false; !stored; {
+		if err := other.Update(t.Context(), "seen", func([]byte) ([]byte, error) { return []byte{}, nil }); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Update(t.Context(), "k", func(old []byte) ([]byte, error) {
+			if stored = old != nil; !stored {
+				return nil, nil
+			}
+			return []byte("later"), nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(held)
+	<-updated
+	if values["k"] != "later" {
+		t.Errorf("the watch has %q", values["k"])
 	}
 }

@@ -109,6 +109,6 @@ type Bucket interface {
 	// Watch calls f for every entry and, until ctx ends, for every change made by any process, with a nil value for a
 	// key that was deleted. It returns once f has been called for all that was there; later calls come from another
 	// goroutine, one at a time. A change made through this Bucket has reached f when Put, Delete or Update
-	// returns.
+	// returns, or a later one of the same key has.
 	Watch(ctx context.Context, f func(key string, value []byte)) error
 }

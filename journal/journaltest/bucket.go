@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -114,6 +115,44 @@ func testBucketUpdateConcurrent(t *testing.T, o Opener) {
 		}
 		again.want(t, "reopened", fmt.Sprint(want))
 	}
+}
+
+// testBucketUpdateSeen has many goroutines add to big values, faster than the watch brings them: an update has still reached
+// the watch when it returns, be it in a later value of its key.
+func testBucketUpdateSeen(t *testing.T, o Opener) {
+	s := start(t, o, journal.Options{TrimInterval: -1, MaxPayload: 16 << 10})
+	const writers, rounds, keys = 32, 12, 8
+	var w watched
+	b := s.bucket(t, "nodes")
+	if err := b.Watch(t.Context(), w.f); err != nil {
+		t.Fatal(err)
+	}
+	number := func(value string) int {
+		n, _ := strconv.Atoi(strings.TrimSpace(value))
+		return n
+	}
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			for r := range rounds {
+				key := fmt.Sprint("k", (i+r)%keys)
+				var mine int
+				err := b.Update(t.Context(), key, func(old []byte) ([]byte, error) {
+					mine = number(string(old)) + 1
+					return fmt.Appendf(nil, "%8192d", mine), nil
+				})
+				if err != nil {
+					t.Error("Update:", err)
+					return
+				}
+				if seen := number(w.value(key)); seen < mine {
+					t.Errorf("the watch has %s = %d when the update that made it %d returns", key, seen, mine)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // Increment adds one to a decimal number, for Update.

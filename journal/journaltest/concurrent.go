@@ -230,6 +230,13 @@ func (w *watched) f(key string, value []byte) {
 	}
 }
 
+// value returns the last value of a key; "" for none.
+func (w *watched) value(key string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.m[key]
+}
+
 func (w *watched) want(t *testing.T, what, want string) {
 	t.Helper()
 	w.mu.Lock()

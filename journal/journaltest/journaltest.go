@@ -67,6 +67,7 @@ func Run(t *testing.T, open func(t *testing.T) Opener) {
 		{"BucketReopened", testBucketReopened},
 		{"BucketUpdate", testBucketUpdate},
 		{"BucketUpdateConcurrent", testBucketUpdateConcurrent},
+		{"BucketUpdateSeen", testBucketUpdateSeen},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.f(t, open(t)) })
 	}
