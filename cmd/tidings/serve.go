@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"tidings/config"
 )
@@ -36,6 +37,11 @@ func checkConfig(file string, out io.Writer) error {
 	return err
 }
 
+// gcPercent is how much the heap grows between two collections, in percent (debug.SetGCPercent), where GOGC does not say it. Most of
+// the heap is connections that do nothing: half of Go's usual room saves a fifth of the memory of each, and costs a
+// twentieth of the time of a server that does nothing but take events in.
+const gcPercent = 50
+
 // serve runs the server until ctx ends or a part of it fails.
 func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := newFlags("serve")
@@ -54,6 +60,9 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if len(operands) > 0 {
 		return usagef("serve", "serve takes no operands, and %q is one", operands[0])
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	if cfg, err = loadConfig(*file); err != nil {
 		return err
