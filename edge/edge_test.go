@@ -15,7 +15,6 @@ import (
 	"math/big"
 	mrand "math/rand/v2"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -524,83 +523,6 @@ func TestAttachToClosed(t *testing.T) {
 	})
 }
 
-func TestLimitListener(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var dropped []netip.Addr
-	ln := LimitListener(inner, 2, nil, func(a netip.Addr) { dropped = append(dropped, a) })
-	e, err := New(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &lines{g: e.NewGroup()}
-	added := make(chan *lineCursor)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			nc, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			c, err := e.Add(nc, nil, proto)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			cur := l.cursor(0)
-			c.Attach(l.g, cur)
-			added <- cur
-		}
-	}()
-	dial := func() net.Conn {
-		nc, err := net.Dial("tcp", ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return nc
-	}
-	first := dial()
-	gone := <-added
-	dial()
-	<-added
-	if _, err := dial().Read(make([]byte, 1)); err == nil {
-		t.Error("a third connection was let in")
-	}
-	first.Close()
-	<-gone.closed
-	// The count is released right after the cursor; a listener that has not seen it yet refuses once more.
-	for range 100 {
-		nc := dial()
-		select {
-		case <-added:
-		case <-readEnd(nc):
-			continue
-		}
-		inner.Close()
-		<-done
-		if ln.Refused() == 0 || len(dropped) == 0 || dropped[0] != netip.MustParseAddr("127.0.0.1") {
-			t.Errorf("refused %d, dropped %v", ln.Refused(), dropped)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		e.Shutdown(ctx)
-		return
-	}
-	t.Error("no connection was let in after one had closed")
-}
-
-func readEnd(nc net.Conn) <-chan struct{} {
-	ch := make(chan struct{})
-	go func() {
-		nc.Read(make([]byte, 1))
-		close(ch)
-	}()
-	return ch
-}
-
 // TestClosedAndGoodbye: the protocol hears once that a connection is closed, after its cursors, and says goodbye for
 // those that have none.
 func TestClosedAndGoodbye(t *testing.T) {
@@ -689,91 +611,6 @@ func TestInputOrder(t *testing.T) {
 			if string(all) != "first second" {
 				t.Fatalf("got %q", all)
 			}
-		}
-	})
-}
-
-// TestLinger: a peer that is still sending when it is told goodbye gets that whole, and no reset.
-func TestLinger(t *testing.T) {
-	const much = 1 << 20
-	kinds(t, Options{}, func(t *testing.T, s *server) {
-		closed := make(chan struct{})
-		p := &Protocol{Name: "strict", Closed: func(*Conn) { close(closed) }, Input: func(c *Conn, p []byte) error {
-			c.Close("strict", []byte("goodbye\n"))
-			return nil
-		}}
-		nc, _ := s.dial(p, 0)
-		sent := make(chan error, 1)
-		go func() {
-			_, err := nc.Write(make([]byte, much))
-			sent <- err
-		}()
-		<-closed // before the peer has closed its side
-		if err := <-sent; err != nil {
-			t.Error("sending:", err)
-		}
-		if b, err := io.ReadAll(nc); err != nil || string(b) != "goodbye\n" {
-			t.Errorf("got %q, %v", b, err)
-		}
-		if n := s.e.Stats().Closed["strict"]; n != 1 {
-			t.Errorf("counted %v", s.e.Stats().Closed)
-		}
-	})
-}
-
-// TestLingerIsBounded: the socket of a peer that does not close its side is closed, by the bytes that it sends and by the time.
-func TestLingerIsBounded(t *testing.T) {
-	p := &Protocol{Name: "strict", Input: func(c *Conn, p []byte) error {
-		c.Close("strict", []byte("goodbye\n"))
-		return nil
-	}}
-	for name, send := range map[string]func(nc net.Conn) error{
-		"bytes": func(nc net.Conn) error {
-			_, err := nc.Write(make([]byte, 100*lingerBytes))
-			return err
-		},
-		"time": func(nc net.Conn) error {
-			pace := time.NewTicker(10 * time.Millisecond)
-			defer pace.Stop()
-			for {
-				if _, err := nc.Write([]byte("x")); err != nil {
-					return err
-				}
-				<-pace.C
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			kinds(t, Options{}, func(t *testing.T, s *server) {
-				nc, _ := s.dial(p, 0)
-				nc.SetDeadline(time.Now().Add(time.Minute))
-				err := send(nc)
-				var timeout net.Error
-				if err == nil || errors.As(err, &timeout) && timeout.Timeout() {
-					t.Errorf("everything was taken: %v", err)
-				}
-			})
-		})
-	}
-}
-
-// TestShutdownLeavesLingerers: a server that stops does not wait for peers that were told goodbye.
-func TestShutdownLeavesLingerers(t *testing.T) {
-	kinds(t, Options{}, func(t *testing.T, s *server) {
-		closed := make(chan struct{})
-		nc, c := s.dial(&Protocol{Name: "strict", Closed: func(*Conn) { close(closed) }}, 0)
-		c.Close("strict", []byte("goodbye\n"))
-		<-closed
-		begun := time.Now()
-		if err := s.e.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if d := time.Since(begun); d >= lingerTime-time.Second {
-			t.Errorf("the shutdown took %s", d)
-		}
-		if b, err := io.ReadAll(nc); err != nil || string(b) != "goodbye\n" {
-			t.Errorf("got %q, %v", b, err)
 		}
 	})
 }
