@@ -4,6 +4,7 @@ package interop_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -209,12 +211,42 @@ func watch(t *testing.T, cmd *exec.Cmd) (*screen, io.Writer) {
 	}
 	w.Close()
 	t.Cleanup(func() {
+		for _, pid := range sessionsOf(cmd.Process.Pid) {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		cmd.Wait()
 		r.Close()
 	})
 	r.SetReadDeadline(time.Now().Add(60 * time.Second))
 	return &screen{t: t, r: r}, keys
+}
+
+// sessionsOf returns the processes of the sessions that the children of a process lead, as script(1) makes one for what it runs: they
+// are in none of its process groups, and not all of them end with their terminal.
+func sessionsOf(pid int) (all []int) {
+	of := map[int]int{} // session of each process
+	led := map[int]bool{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range stats {
+		b, _ := os.ReadFile(name) // one that has ended has none
+		var state string
+		var parent, group, session int
+		if _, err := fmt.Sscan(string(b[bytes.LastIndexByte(b, ')')+1:]), &state, &parent, &group, &session); err != nil {
+			continue
+		}
+		id, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		of[id] = session
+		if parent == pid && session == id {
+			led[id] = true
+		}
+	}
+	for id, session := range of {
+		if led[session] {
+			all = append(all, id)
+		}
+	}
+	return all
 }
 
 // upTo reads until the text comes and returns what came before it.
