@@ -15,6 +15,9 @@ const (
 	ServesRooms  = "rooms"
 )
 
+// MaxSenders bounds Component.Senders.
+const MaxSenders = 15
+
 // Component is one [[component]]: a domain that is served through somebody else's XMPP server (XEP-0114).
 type Component struct {
 	Addr       string `toml:"addr"`   // host:port of the server's listener for components
@@ -23,6 +26,8 @@ type Component struct {
 	Secret     string `toml:"secret"`
 	SecretFile string `toml:"secret_file"` // has the secret in it, instead
 	Host       string `toml:"host"`        // the server's own domain; empty: the component's without its first label
+	// Senders are domains of more connections to addr, which share what is sent; MaxSenders at most.
+	Senders []string `toml:"senders"`
 	// Over names the component whose link this domain shares, which then says how the server is reached.
 	Over string `toml:"over"`
 
@@ -85,6 +90,14 @@ func (v *checker) components(c *Config) {
 		if p.CreateNodes && p.Serves == ServesRooms {
 			v.bad(key+".create_nodes", "is set for rooms, which have no nodes")
 		}
+		for n, s := range p.Senders {
+			key := fmt.Sprintf("%s.senders[%d]", key, n)
+			v.domain(key, s)
+			if who, ok := domains[s]; ok {
+				v.bad(key, "is %q, which %s", s, who)
+			}
+			domains[s] = "another connection has"
+		}
 		if p.Over == "" {
 			v.link(key, &p)
 			continue
@@ -96,7 +109,7 @@ func (v *checker) components(c *Config) {
 			name string
 			set  bool
 		}{{"addr", p.Addr != ""}, {"secret", p.Secret != ""}, {"secret_file", p.SecretFile != ""}, {"tls", p.TLS}, {"tls_ca", p.TLSCA != ""},
-			{"tls_name", p.TLSName != ""}, {"unsafe_plaintext", p.UnsafePlaintext}} {
+			{"tls_name", p.TLSName != ""}, {"unsafe_plaintext", p.UnsafePlaintext}, {"senders", len(p.Senders) > 0}} {
 			if k.set {
 				v.bad(key+"."+k.name, "goes with a link of its own, and over names the one of %s", p.Over)
 			}
@@ -126,6 +139,9 @@ func (v *checker) link(key string, p *Component) {
 	}
 	if p.TLSName != "" {
 		v.domain(key+".tls_name", p.TLSName)
+	}
+	if len(p.Senders) > MaxSenders {
+		v.bad(key+".senders", "are %d: want at most %d", len(p.Senders), MaxSenders)
 	}
 	if known && !p.TLS && !p.UnsafePlaintext && !isLoopback(host) {
 		v.bad(key+".addr", "is %q, on another machine, without TLS: everybody on the way reads along, and may speak for every account. Set tls, or unsafe_plaintext = true in [[component]]", p.Addr)

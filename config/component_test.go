@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ addr = "127.0.0.1:5347"
 domain = "pubsub.example.org"
 serves = "pubsub"
 secret = "hush-1"
+senders = ["out1.example.org", "out2.example.org"]
 create_nodes = true
 [[component]]
 addr = "xmpp.example.net:5276"
@@ -32,7 +34,8 @@ over = "pubsub.example.org"
 	c := parse(t, text)
 	want := Defaults()
 	want.Component = []Component{
-		{Addr: "127.0.0.1:5347", Domain: "pubsub.example.org", Serves: ServesPubSub, Secret: "hush-1", Host: "example.org", CreateNodes: true},
+		{Addr: "127.0.0.1:5347", Domain: "pubsub.example.org", Serves: ServesPubSub, Secret: "hush-1", Host: "example.org",
+			Senders: []string{"out1.example.org", "out2.example.org"}, CreateNodes: true},
 		{Addr: "xmpp.example.net:5276", Domain: "rooms.chat.example.net", Serves: ServesRooms, SecretFile: "/etc/tidings/rooms.secret", Host: "example.net",
 			TLS: true, TLSCA: "ca.pem", TLSName: "chat.example.net"},
 		{Domain: "rooms.example.org", Serves: ServesRooms, Host: "example.org", Over: "pubsub.example.org"},
@@ -52,7 +55,7 @@ over = "pubsub.example.org"
 	if d := cmp.Diff(want, again); d != "" {
 		t.Errorf("printed and read again (-want +got):\n%s", d)
 	}
-	env := parse(t, "", `TIDINGS_COMPONENT=[{addr = "127.0.0.1:5347", domain = "pubsub.example.org", serves = "pubsub", secret = "hush-1", create_nodes = true}]`)
+	env := parse(t, "", `TIDINGS_COMPONENT=[{addr = "127.0.0.1:5347", domain = "pubsub.example.org", serves = "pubsub", secret = "hush-1", senders = ["out1.example.org", "out2.example.org"], create_nodes = true}]`)
 	if d := cmp.Diff(want.Component[:1], env.Component); d != "" {
 		t.Errorf("of the environment (-want +got):\n%s", d)
 	}
@@ -110,6 +113,14 @@ func TestComponentsRefused(t *testing.T) {
 			one(func(*Component) {})(c)
 			c.Component = append(c.Component, c.Component[0])
 		}, "component[1].domain is \"pubsub.example.org\", which another component serves"},
+		{"sender", one(func(p *Component) { p.Senders = []string{"Out"} }), `component[0].senders[0] is "Out"`},
+		{"sender of the component", one(func(p *Component) { p.Senders = []string{p.Domain} }), "component[0].senders[0] is \"pubsub.example.org\", which another component serves"},
+		{"senders alike", one(func(p *Component) { p.Senders = []string{"a.example", "a.example"} }), "component[0].senders[1] is \"a.example\", which another connection has"},
+		{"senders", one(func(p *Component) {
+			for i := range MaxSenders + 1 {
+				p.Senders = append(p.Senders, fmt.Sprintf("out%d.example", i))
+			}
+		}), "component[0].senders are 16: want at most 15"},
 		{"over nothing", one(func(p *Component) {
 			*p = Component{Domain: p.Domain, Serves: p.Serves, Host: "example.org", Over: "x.example.org"}
 		}),

@@ -86,7 +86,10 @@ func behindAs(ctx context.Context, t *testing.T, name string, o xmpppeer.Options
 	t.Helper()
 	need(t, "slixmpp", debianPython("slixmpp")())
 	o.Domain = hostDomain
-	o.Accounts = map[string]string{"anna": xmppPassword, xmpppeer.Owner: xmppPassword}
+	if o.Accounts == nil {
+		o.Accounts = map[string]string{"anna": xmppPassword}
+	}
+	o.Accounts[xmpppeer.Owner] = xmppPassword
 	o.Components = map[string]string{nodesDomain: "as documented", roomsDomain: "as documented"}
 	s := peer(t, name, o)
 	h := &componentHost{Server: s, xmppHost: xmppHost{s.C2S, s.WebSocket}}
@@ -281,6 +284,58 @@ func TestXMPPComponentOneLink(t *testing.T) {
 	publish("/garden/bed", 2)
 	r.untilSeen(ctx, 2)
 	r.ended(ctx)
+}
+
+// TestXMPPComponentSenders: what is for several accounts goes over several connections to ejabberd. Each account has every item in
+// order, while Tidings and the server are killed.
+func TestXMPPComponentSenders(t *testing.T) {
+	t.Parallel()
+	need(t, "slixmpp", debianPython("slixmpp")())
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	accounts := []string{"anna", "bert", "carl", "fred"} // anna and carl over the one, the others over the other
+	o := xmpppeer.Options{Link: link(t, "ejabberd", 4), Accounts: map[string]string{}}
+	for _, a := range accounts {
+		o.Accounts[a] = xmppPassword
+	}
+	h := behindAs(ctx, t, "ejabberd", o, documented(t, "ejabberd", 3), 2)
+	publish := h.tidings.publishOver(ctx)
+	const node, each = "/garden/shared", 30
+	n := 0
+	more := func(to int) {
+		for n < to {
+			n++
+			if err := publish(node, n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	more(1)
+	stops := []func(){
+		func() { h.tidings.kill(); h.tidings.start() },
+		func() { h.restart(ctx, t, h.Kill) },
+		func() { h.tidings.stop(); h.tidings.start() },
+	}
+	var readers []*nodeReader
+	for _, a := range accounts {
+		readers = append(readers, followNode(ctx, t, h.xmppHost, a+"@"+hostDomain+"/reader", xmppPassword, nodesDomain+"/"+node, len(stops)*each))
+	}
+	seen := func(n int) {
+		t.Helper()
+		for _, r := range readers {
+			r.untilSeen(ctx, n)
+		}
+	}
+	for i, stop := range stops {
+		more(i*each + each/2)
+		seen(n - 5) // the others may be under way
+		stop()
+		more((i + 1) * each)
+		seen(n)
+	}
+	for _, r := range readers {
+		r.ended(ctx)
+	}
 }
 
 // TestXMPPComponentRefused: what is wrong with the configuration of either side is in /status, in the server's words.

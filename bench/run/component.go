@@ -17,37 +17,44 @@ import (
 	"tidings/interop/xmpppeer"
 )
 
-// minOfNotices is the part of the deliveries a second of a component which only sends, that a node behind the same server has to
-// reach. Plain messages are no measure of a node: a notification has more elements, whoever sends it.
-const minOfNotices = 0.9
+// minOfPlain is the part of the deliveries a second of plain messages that a node behind the same server has to reach.
+const minOfPlain = 0.9
 
 // The components of the peers, and their secret: the one that loadgen is, and the one that this project's server is.
 const (
 	plainDomain     = "bench.localhost"
 	nodesDomain     = "nodes.localhost"
+	senderDomain    = "out.localhost"
 	componentSecret = "of this benchmark only"
 )
 
 // A part is what a component has a server of others deliver.
 type part struct {
 	what string
+	of   string // the peer that has it; empty: each
 	run  func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error)
 }
+
+func (p *part) isOf(peer string) bool { return p.of == "" || p.of == peer }
 
 // The parts: of loadgen as a component, which has nothing else to do than to send; of loadgen as a client, which is whose plain messages
 // the server is there for; and of this project's server, of which the sessions have subscribed to a node.
 var (
-	plainPart = part{"plain messages of a component", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
+	plainPart = part{"plain messages of a component", "", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
 		return b.load(ctx, t, slices.Concat(t.xmpp, t.component, more)...)
 	}}
-	clientPart = part{"plain messages of a client", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
+	clientPart = part{"plain messages of a client", "", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
 		return b.load(ctx, t, slices.Concat(t.xmpp, t.publish, []string{"-pub", "client"}, more)...)
 	}}
-	noticePart = part{"notifications", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
+	noticePart = part{"notifications", "", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
 		return b.load(ctx, t, slices.Concat(t.xmpp, t.component, []string{"-node", "/bench/{n}"}, more)...)
 	}}
-	nodePart = part{"a node of tidings", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
-		return b.behind(ctx, t, more)
+	nodePart = part{"a node of tidings", "", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
+		return b.behind(ctx, t, nil, more)
+	}}
+	// ejabberd has a process for each connection, Prosody one for all.
+	sharedPart = part{"a node of tidings with a sender", "ejabberd", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
+		return b.behind(ctx, t, []string{senderDomain}, more)
 	}}
 )
 
@@ -56,13 +63,16 @@ func component(ctx context.Context, b *bench) error {
 	n := b.small / 2
 	parts := []part{plainPart, clientPart, noticePart}
 	if len(b.chosen("tidings")) > 0 {
-		parts = append(parts, nodePart)
+		parts = append(parts, nodePart, sharedPart)
 	}
 	kept := map[string]measure.Result{}
 	peers := b.chosen("prosody", "ejabberd")
 	for range b.repeat { // in turn, as best does
 		for _, s := range peers {
 			for _, p := range parts {
+				if !p.isOf(s.name) {
+					continue
+				}
 				if ctx.Err() != nil {
 					return nil
 				}
@@ -80,47 +90,40 @@ func component(ctx context.Context, b *bench) error {
 		}
 	}
 	for _, s := range peers {
-		plain, client, notices := kept[s.name+plainPart.what], kept[s.name+clientPart.what], kept[s.name+noticePart.what]
+		best := nodePart // with what the peer has for it
+		if sharedPart.isOf(s.name) {
+			best = sharedPart
+		}
+		of := func(p part) float64 { return kept[s.name+p.what].PerSecond }
 		for _, p := range parts {
 			if r, ok := kept[s.name+p.what]; ok {
-				row := deliveredBy(s.name, p.what, n, r, plain, client)
-				if p.what == nodePart.what && notices.PerSecond > 0 {
-					row.beside(r, notices, !b.quick)
-				}
-				b.add(row)
+				judged := p.what == best.what && !b.quick
+				b.add(deliveredBy(s.name, p.what, n, r, max(of(plainPart), of(clientPart)), of(noticePart), judged))
 			}
 		}
 	}
 	return nil
 }
 
-func deliveredBy(server, what string, n int, r, plain, client measure.Result) row {
+// deliveredBy is the row of a part. plain and notices are the deliveries a second of those messages, 0 where they were not measured.
+func deliveredBy(server, what string, n int, r measure.Result, plain, notices float64, judged bool) row {
 	row := row{what: fmt.Sprintf("%s to %d sessions", what, n), server: server, figure: count(r.PerSecond) + " deliveries/s",
 		more: fmt.Sprintf("%d bytes on the wire, %.2f µs a delivery, p50 %.1f ms", r.WireBytes, r.CPUDelivery, r.P50)}
-	if plain.PerSecond > 0 {
-		row.ratio = fmt.Sprintf("%.2f × plain", r.PerSecond/plain.PerSecond)
+	if plain > 0 {
+		row.ratio = fmt.Sprintf("%.2f × plain", r.PerSecond/plain)
 	}
-	if client.PerSecond > 0 && what != clientPart.what {
-		row.more += fmt.Sprintf("; %.2f × a client's", r.PerSecond/client.PerSecond)
+	if notices > 0 {
+		row.more += fmt.Sprintf("; %.2f × notifications", r.PerSecond/notices)
+	}
+	if judged && plain > 0 {
+		row.target, row.met = fmt.Sprintf("≥ %.1f × plain", minOfPlain), r.PerSecond >= minOfPlain*plain
 	}
 	return row
 }
 
-// beside compares a node with a component that only sends.
-func (row *row) beside(r, notices measure.Result, judge bool) {
-	ratio := r.PerSecond / notices.PerSecond
-	if row.ratio != "" {
-		row.more += "; " + row.ratio
-	}
-	row.ratio = fmt.Sprintf("%.2f × notifications", ratio)
-	if judge {
-		row.target, row.met = fmt.Sprintf("≥ %.1f × notifications", minOfNotices), ratio >= minOfNotices
-	}
-}
-
 // behind has this project's server deliver through a peer. What both servers cost is counted together.
-func (b *bench) behind(ctx context.Context, peer *target, more []string) (r measure.Result, err error) {
-	t, err := b.startBehind(ctx, peer)
+func (b *bench) behind(ctx context.Context, peer *target, senders, more []string) (r measure.Result, err error) {
+	t, err := b.startBehind(ctx, peer, senders)
 	if err != nil {
 		return r, err
 	}
@@ -142,21 +145,26 @@ addr = %q
 domain = %q
 serves = "pubsub"
 secret = %q
+senders = %s
 `
 
 // asComponent returns the flags of a server that is a component of a peer. Its configuration is written into dir.
-func asComponent(peer *target, dir string) ([]string, error) {
+func asComponent(peer *target, senders []string, dir string) ([]string, error) {
+	list, err := json.Marshal(append([]string{}, senders...)) // which TOML reads too
+	if err != nil {
+		return nil, err
+	}
 	file := filepath.Join(dir, "component.toml")
-	return []string{"--config", file}, os.WriteFile(file, fmt.Appendf(nil, behindConfig, peer.peer.Component, nodesDomain, componentSecret), 0o600)
+	return []string{"--config", file}, os.WriteFile(file, fmt.Appendf(nil, behindConfig, peer.peer.Component, nodesDomain, componentSecret, list), 0o600)
 }
 
 // startBehind starts this project's server as a component of a peer, and waits until the peer has taken it.
-func (b *bench) startBehind(ctx context.Context, peer *target) (*target, error) {
+func (b *bench) startBehind(ctx context.Context, peer *target, senders []string) (*target, error) {
 	dir, err := b.folder("tidings")
 	if err != nil {
 		return nil, err
 	}
-	flags, err := asComponent(peer, dir)
+	flags, err := asComponent(peer, senders, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +219,7 @@ func (t *target) status(ctx context.Context, into any) error {
 }
 
 // componentsOf are the components that a peer knows.
-var componentsOf = map[string]string{plainDomain: componentSecret, nodesDomain: componentSecret}
+var componentsOf = map[string]string{plainDomain: componentSecret, nodesDomain: componentSecret, senderDomain: componentSecret}
 
 // plainFlags are those of loadgen as a component of a peer.
 func plainFlags(s *xmpppeer.Server) []string {

@@ -107,6 +107,9 @@ func (s *server) openComponents(ctx context.Context) (err error) {
 	return nil
 }
 
+// What the configuration allows a link takes.
+var _ [config.MaxSenders]struct{} = [component.MaxSenders]struct{}{}
+
 func (s *server) openLink(c config.Component, bucket journal.Bucket) (*serverLink, error) {
 	l := &serverLink{Component: c}
 	secret, err := componentSecret(c)
@@ -114,7 +117,7 @@ func (s *server) openLink(c config.Component, bucket journal.Bucket) (*serverLin
 		return nil, err
 	}
 	o := component.Options{
-		Edge: s.edge, Addr: c.Addr, Domain: c.Domain, Host: c.Host, Secret: secret, Limits: xmlstream.Limits{Stanza: maxLinkStanza}, MaxPeers: maxLinkPeers,
+		Edge: s.edge, Addr: c.Addr, Domain: c.Domain, Host: c.Host, Secret: secret, Limits: xmlstream.Limits{Stanza: maxLinkStanza}, MaxPeers: maxLinkPeers, Senders: c.Senders,
 		Position: linkPosition{bucket, "position:" + c.Domain, s.journal}, Log: s.log,
 	}
 	if o.TLS, err = componentTLS(c); err != nil {

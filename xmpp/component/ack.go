@@ -26,7 +26,8 @@ func (l *Link) tick() {
 		return
 	}
 	if now.Sub(later(l.heard, l.pingAt)) > l.opt.AckTimeout/2 && l.wire.room() {
-		l.piece = l.wire.put(l.appendPing(l.piece[:0]))
+		l.appendPings()
+		l.wire.put(l.pieces)
 	}
 }
 

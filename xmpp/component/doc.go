@@ -26,8 +26,8 @@
 // Options.MaxBacklog. A flow that was detached, or has ended, is not repeated.
 //
 // The acknowledged position is the least mark that a flow would be opened at, without its Skip; where nothing is owed it moves on with what
-// idle flows tell. It is saved at most every 100 ms. It goes back where a flow begins behind it. Flows that begin at the zero
-// Mark do not count.
+// idle flows tell. Where there are senders, each has a ping of its own, and all have to be answered. It is saved at most every
+// 100 ms. It goes back where a flow begins behind it. Flows that begin at the zero Mark do not count.
 //
 // # Peers
 //
@@ -43,9 +43,16 @@
 // addresses, with a head of the address's own. Every flow has asked for its rights by Open before it joins others. When a
 // shared source ends, the flow that opened it ends with it, and the others open theirs.
 //
+// # Senders
+//
+// A server may have a process for each connection, which is then as much as a core can do. So the link may have more connections,
+// to domains at which nothing is served, over which it sends in the name of the component (Options.Senders). An account's address
+// says which: all that is for the account keeps its order. What comes over any of them is served. They begin together, and the end of one is
+// the end of all.
+//
 // # What waits
 //
-// Flows wait in their sources: what is put together for the socket is at most a few pieces of 64 KiB. Where Sends wait for more
+// Flows wait in their sources: what is put together for a socket is at most a few pieces of 64 KiB. Where Sends wait for more
 // than Options.MaxBacklog, nothing more is read from the server and no task begins until half of it is gone, so that the server
 // waits too; services that send without being asked may go on up to four times that, where the connection is closed as broken.
 // While there is no connection, what is beyond MaxBacklog is dropped, counted and logged.
@@ -53,6 +60,7 @@
 // # Goroutines
 //
 // A connection is at the edge as one of those with goroutines of their own, not on a loop with others, which it would keep busy
-// for long; a third one writes, so that what comes is read while the server does not read. All that belongs to the link is
+// for long; a third one writes, so that what comes is read while the server does not read. A sender's connection has one that reads
+// and one that writes. All that belongs to the link is
 // owned by the connection's goroutine, and by Run's while there is none; everybody else leaves what is to be done in an inbox.
 package component

@@ -54,6 +54,8 @@ func (l *Link) attach(a *attached) {
 	}
 }
 
+func (a *attached) member() member { return member{a, a.p.head, a.p.lane} }
+
 // Detach implements service.Handle.
 func (a *attached) Detach() {
 	a.p.l.post(a.p, func() { a.remove() })
@@ -166,7 +168,7 @@ func (a *attached) last(p []byte) {
 		l.mu.Lock()
 		l.waiting += len(b)
 		l.mu.Unlock()
-		l.say(b, 0)
+		l.say(b, 0, a.p.lane)
 	}
 	a.end(nil)
 }
@@ -293,7 +295,7 @@ func (l *Link) repeat(a *attached, seg *segment) {
 	}
 	s := &strand{l: l, src: src, owner: a, past: seg, begin: seg.place.base, mark: seg.place.base}
 	seg.strand = s
-	s.members = []member{{a, a.p.head}}
+	s.members = []member{a.member()}
 	l.addStrand(s, g)
 }
 

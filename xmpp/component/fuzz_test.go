@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tidings/edge"
+	"tidings/xmpp/jid"
 	"tidings/xmpp/stanza"
 	"tidings/xmpp/xmlstream"
 )
@@ -79,7 +80,7 @@ func FuzzIncoming(f *testing.F) {
 	}
 	f.Cleanup(func() { e.Shutdown(context.Background()) })
 	f.Fuzz(func(t *testing.T, script []byte, size int) {
-		l, err := New(Options{Edge: e, Addr: "127.0.0.1:1", Domain: domain, Secret: secret})
+		l, err := New(Options{Edge: e, Addr: "127.0.0.1:1", Domain: domain, Secret: secret, Senders: []string{"out.example"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,46 +88,57 @@ func FuzzIncoming(f *testing.F) {
 		if err := l.Handle(domain, newDesk(echo)); err != nil {
 			t.Fatal(err)
 		}
-		s := &said{r: bytes.NewReader(script), size: min(max(size, 1), 4096)}
-		w, err := l.shake(t.Context(), s)
-		if (w == nil) != (err != nil) {
-			t.Fatalf("%v, %v", w, err)
+		w := newWire(l)
+		var all []*said
+		for _, d := range []jid.JID{l.domain, l.senders[0]} {
+			s := &said{r: bytes.NewReader(script), size: min(max(size, 1), 4096)}
+			all = append(all, s)
+			if err = w.shake(t.Context(), s, d); err != nil {
+				break
+			}
 		}
-		if w != nil {
+		if err == nil {
 			r := run{l: l}
 			if err := r.serve(t.Context(), w); err == nil {
 				t.Fatal("it has ended without an error")
 			}
 		}
-		var scan xmlstream.Scanner
-		var doc xmlstream.Document
-		var ns *xmlstream.Context
-		scan.Feed(s.had)
-		for {
-			kind, raw, err := scan.Next()
-			if err != nil {
-				t.Fatalf("%v in %s", err, s.had)
-			}
-			switch kind {
-			case xmlstream.None:
-				return
-			case xmlstream.Open:
-				if _, ns, err = doc.ParseHeader(raw); err != nil {
-					t.Fatal(err)
-				}
-			case xmlstream.Stanza:
-				el, err := doc.Parse(raw, ns)
-				if err != nil {
-					t.Fatalf("%v in %s", err, raw)
-				}
-				st, err := stanza.Parse(el)
-				if err == stanza.ErrNotStanza {
-					continue // the handshake, or an error of the stream
-				}
-				if err != nil || st.From.IsZero() || st.To.IsZero() {
-					t.Fatalf("%v: %s", err, raw)
-				}
-			}
+		for _, s := range all {
+			written(t, s.had)
 		}
 	})
+}
+
+// written fails if what was written is no stream of stanzas.
+func written(t *testing.T, b []byte) {
+	var scan xmlstream.Scanner
+	var doc xmlstream.Document
+	var ns *xmlstream.Context
+	scan.Feed(b)
+	for {
+		kind, raw, err := scan.Next()
+		if err != nil {
+			t.Fatalf("%v in %s", err, b)
+		}
+		switch kind {
+		case xmlstream.None:
+			return
+		case xmlstream.Open:
+			if _, ns, err = doc.ParseHeader(raw); err != nil {
+				t.Fatal(err)
+			}
+		case xmlstream.Stanza:
+			el, err := doc.Parse(raw, ns)
+			if err != nil {
+				t.Fatalf("%v in %s", err, raw)
+			}
+			st, err := stanza.Parse(el)
+			if err == stanza.ErrNotStanza {
+				continue // the handshake, or an error of the stream
+			}
+			if err != nil || st.From.IsZero() || st.To.IsZero() {
+				t.Fatalf("%v: %s", err, raw)
+			}
+		}
+	}
 }

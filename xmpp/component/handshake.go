@@ -11,6 +11,7 @@ import (
 	"net"
 	"time"
 
+	"tidings/xmpp/jid"
 	"tidings/xmpp/stanza"
 	"tidings/xmpp/stream"
 	"tidings/xmpp/xmlstream"
@@ -23,21 +24,22 @@ func Digest(id, secret string) string {
 	return hex.EncodeToString(h[:])
 }
 
-// connect dials, and shakes hands.
+// connect dials, and shakes hands, for the component and then for its senders.
 func (l *Link) connect(ctx context.Context) (*wire, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.opt.HandshakeTimeout, fmt.Errorf("no handshake within %v: %w", l.opt.HandshakeTimeout, context.DeadlineExceeded))
 	defer cancel()
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "tcp", l.opt.Addr)
-	if err != nil {
-		return nil, err
+	w := newWire(l)
+	err := w.dial(ctx, l.domain)
+	for _, domain := range l.senders {
+		if err != nil {
+			break
+		}
+		if err = w.dial(ctx, domain); err != nil {
+			err = senderError(domain, err)
+		}
 	}
-	if tc, ok := nc.(*net.TCPConn); ok {
-		tc.SetWriteBuffer(socketBuffer) // so that what the server has not read is known
-	}
-	w, err := l.shake(ctx, nc)
 	if err != nil {
-		nc.Close()
+		w.hangUp()
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
@@ -46,57 +48,73 @@ func (l *Link) connect(ctx context.Context) (*wire, error) {
 	return w, nil
 }
 
+// dial adds a connection to a domain.
+func (w *wire) dial(ctx context.Context, domain jid.JID) error {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "tcp", w.l.opt.Addr)
+	if err != nil {
+		return err
+	}
+	if tc, ok := nc.(*net.TCPConn); ok {
+		tc.SetWriteBuffer(socketBuffer) // so that what the server has not read is known
+	}
+	if err = w.shake(ctx, nc, domain); err != nil {
+		nc.Close()
+	}
+	return err
+}
+
 // socketBuffer is what the kernel keeps for the server, in bytes.
 const socketBuffer = 512 << 10
 
 // shake begins the stream on a connection.
-func (l *Link) shake(ctx context.Context, nc net.Conn) (*wire, error) {
+func (w *wire) shake(ctx context.Context, nc net.Conn, domain jid.JID) error {
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if l.opt.TLS != nil {
-		conf := l.opt.TLS.Clone()
+	opt := &w.l.opt
+	if opt.TLS != nil {
+		conf := opt.TLS.Clone()
 		if conf.ServerName == "" {
-			conf.ServerName, _, _ = net.SplitHostPort(l.opt.Addr)
+			conf.ServerName, _, _ = net.SplitHostPort(opt.Addr)
 		}
 		secure := tls.Client(nc, conf)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, err
+			return err
 		}
 		nc = secure
 	}
-	w := newWire(l, nc)
-	w.scan.Limits = l.opt.Limits
-	head := stream.Header{Space: stanza.NSComponent, To: l.domain}
+	n := newLine(w, nc, domain)
+	head := stream.Header{Space: stanza.NSComponent, To: domain}
 	if _, err := nc.Write(head.Append(nil)); err != nil {
-		return nil, err
+		return err
 	}
-	id, err := w.header()
+	id, err := n.header()
 	if err != nil {
-		w.bye(nc, err)
-		return nil, err
+		bye(nc, err)
+		return err
 	}
 	if id != "" {
-		if _, err := nc.Write([]byte("<handshake>" + Digest(id, l.opt.Secret) + "</handshake>")); err != nil {
-			return nil, err
+		if _, err := nc.Write([]byte("<handshake>" + Digest(id, opt.Secret) + "</handshake>")); err != nil {
+			return err
 		}
 	}
-	switch el, err := w.element(); {
+	switch el, err := n.element(); {
 	case err != nil:
-		w.bye(nc, err)
-		return nil, err
+		bye(nc, err)
+		return err
 	case id == "":
-		return nil, errors.New("the server's stream has no id")
+		return errors.New("the server's stream has no id")
 	case el.Name() != "handshake":
-		return nil, fmt.Errorf("the server answers the handshake with <%s/>", el.Name())
+		return fmt.Errorf("the server answers the handshake with <%s/>", el.Name())
 	}
 	if !stop() {
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
-	return w, nil
+	return nil
 }
 
 // bye tells the server of an error of its own making.
-func (w *wire) bye(nc net.Conn, err error) {
+func bye(nc net.Conn, err error) {
 	var x *xmlstream.Error
 	if errors.As(err, &x) {
 		nc.Write(stream.AppendClose(stream.AsError(err).Append(nil, stream.TCP), stream.TCP))
@@ -104,31 +122,31 @@ func (w *wire) bye(nc net.Conn, err error) {
 }
 
 // token reads the next token of the handshake.
-func (w *wire) token() (xmlstream.Kind, []byte, error) {
+func (n *line) token() (xmlstream.Kind, []byte, error) {
 	for {
-		kind, raw, err := w.scan.Next()
+		kind, raw, err := n.scan.Next()
 		if err != nil || kind != xmlstream.None {
 			return kind, raw, err
 		}
 		buf := make([]byte, 4096) // the Scanner may keep it
-		n, err := w.Conn.Read(buf)
-		if n == 0 && err != nil {
+		k, err := n.Conn.Read(buf)
+		if k == 0 && err != nil {
 			return 0, nil, err
 		}
-		w.scan.Feed(buf[:n])
+		n.scan.Feed(buf[:k])
 	}
 }
 
 // header reads the server's header and returns the stream's id.
-func (w *wire) header() (id string, err error) {
-	kind, raw, err := w.token()
+func (n *line) header() (id string, err error) {
+	kind, raw, err := n.token()
 	if err != nil {
 		return "", err
 	}
 	if kind != xmlstream.Open {
 		return "", ErrClosed
 	}
-	el, ns, err := w.doc.ParseHeader(raw)
+	el, ns, err := n.doc.ParseHeader(raw)
 	if err != nil {
 		return "", err
 	}
@@ -140,22 +158,22 @@ func (w *wire) header() (id string, err error) {
 	if h.Space != stanza.NSComponent {
 		return "", &Error{stream.NewError("invalid-namespace", "the server speaks "+h.Space)}
 	}
-	if _, w.ns, err = w.doc.ParseHeader(bytes.ReplaceAll(raw, componentNS, clientNS)); err != nil {
+	if _, n.ns, err = n.doc.ParseHeader(bytes.ReplaceAll(raw, componentNS, clientNS)); err != nil {
 		return "", err
 	}
 	return h.ID, nil
 }
 
 // element reads the element behind the header. A stream error is an *Error.
-func (w *wire) element() (xmlstream.Element, error) {
-	kind, raw, err := w.token()
+func (n *line) element() (xmlstream.Element, error) {
+	kind, raw, err := n.token()
 	if err != nil {
 		return xmlstream.Element{}, err
 	}
 	if kind != xmlstream.Stanza {
 		return xmlstream.Element{}, ErrClosed
 	}
-	el, err := w.doc.Parse(raw, w.ns)
+	el, err := n.doc.Parse(raw, n.ns)
 	if err != nil {
 		return el, err
 	}

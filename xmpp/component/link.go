@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,11 @@ type Options struct {
 	Domain string // the component's, which the stream is opened to
 	Host   string // the server's own domain, which answers pings (Domain without its first label)
 	Secret string
+
+	// Senders are domains of more connections to Addr, with the same secret, which share what is sent: all for one account goes
+	// over one of them. At most MaxSenders. The server has to take stanzas from the component's domains over each, and to route
+	// those domains to the component's own connection only.
+	Senders []string
 
 	TLS    *tls.Config      // nil: plain TCP
 	Limits xmlstream.Limits // of what the server sends
@@ -62,6 +68,9 @@ type Lease interface {
 	Release()
 }
 
+// MaxSenders bounds Options.Senders.
+const MaxSenders = 15
+
 // Link is a component's connection to a server, and those that follow it.
 type Link struct {
 	opt    Options
@@ -78,29 +87,31 @@ type Link struct {
 	saver   saver
 
 	// Of the link's owner: the goroutine of the connection, and Run's while there is none.
-	wire     *wire // nil while there is none
-	out      []chunk
-	piece    []byte
-	all      []*attached
-	strands  []*strand
-	families map[any]*family
-	ready    []*strand
-	dirty    []*strand                                       // something was given out that no ping is behind
-	pasts    map[*attached][]*segment                        // what they had before, and is not acknowledged
-	swaps    map[*attached][]func(service.Mark) service.Flow // that wait for the end of a round
-	fetching map[*strand]struct{}
-	owed     bool   // as dirty, of what flows have left that are not there any more
-	pinged   uint64 // number of the last ping
-	acked    uint64 // number of the last one that was answered
-	pingID   string
-	pingAt   time.Time
-	heard    time.Time
-	measured time.Time
-	cost     time.Duration // of measuring
-	swept    time.Time
-	pumping  bool // pump has been asked for
-	stopping bool
-	settled  chan struct{} // closed when stopping and all is acknowledged
+	wire       *wire // nil while there is none
+	out        []chunk
+	pieces     pieces // of the wire's lines; empty but while pump is called
+	all        []*attached
+	strands    []*strand
+	families   map[any]*family
+	ready      []*strand
+	dirty      []*strand                                       // something was given out that no ping is behind
+	pasts      map[*attached][]*segment                        // what they had before, and is not acknowledged
+	swaps      map[*attached][]func(service.Mark) service.Flow // that wait for the end of a round
+	fetching   map[*strand]struct{}
+	unanswered uint16 // lanes in which the last ping has not been answered
+	owed       bool   // as dirty, of what flows have left that are not there any more
+	pinged     uint64 // number of the last ping
+	acked      uint64 // number of the last one that was answered
+	pingID     string
+	senders    []jid.JID
+	pingAt     time.Time
+	heard      time.Time
+	measured   time.Time
+	cost       time.Duration // of measuring
+	swept      time.Time
+	pumping    bool // pump has been asked for
+	stopping   bool
+	settled    chan struct{} // closed when stopping and all is acknowledged
 
 	moved atomic.Bool // the acknowledged position may have
 
@@ -129,11 +140,12 @@ type times struct {
 	save                           time.Duration
 	load                           time.Duration
 	piece                          int // bytes
+	round                          int // bytes
 }
 
 var usual = times{
 	retry: 500 * time.Millisecond, retryMost: 30 * time.Second, conflictMost: 5 * time.Second,
-	tick: 100 * time.Millisecond, stop: 10 * time.Second, close: 2 * time.Second, save: 100 * time.Millisecond, load: 10 * time.Second, piece: pieceSize,
+	tick: 100 * time.Millisecond, stop: 10 * time.Second, close: 2 * time.Second, save: 100 * time.Millisecond, load: 10 * time.Second, piece: pieceSize, round: roundSize,
 }
 
 // served is a domain with its service, which is nil until Handle, and its peers by their addresses.
@@ -164,6 +176,20 @@ func New(o Options) (*Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("component: the domain of the server: %w", err)
 	}
+	if len(o.Senders) > MaxSenders {
+		return nil, fmt.Errorf("component: %d senders: at most %d", len(o.Senders), MaxSenders)
+	}
+	var senders []jid.JID
+	for _, name := range o.Senders {
+		s, err := jid.New("", name, "")
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("component: the domain of a sender: %w", err)
+		case s == d || slices.Contains(senders, s):
+			return nil, fmt.Errorf("component: the sender %s has no domain of its own", s)
+		}
+		senders = append(senders, s)
+	}
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, 30*time.Second)
 	o.AckTimeout = cmp.Or(o.AckTimeout, time.Minute)
 	o.Keep = cmp.Or(o.Keep, 10*time.Minute)
@@ -174,7 +200,7 @@ func New(o Options) (*Link, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Log = o.Log.With("domain", d.Domain())
-	l := &Link{opt: o, domain: d, host: h, times: usual, services: map[string]*served{}, families: map[any]*family{},
+	l := &Link{opt: o, domain: d, host: h, senders: senders, pieces: make(pieces, 1+len(senders)), times: usual, services: map[string]*served{}, families: map[any]*family{},
 		pasts: map[*attached][]*segment{}, swaps: map[*attached][]func(service.Mark) service.Flow{}, fetching: map[*strand]struct{}{}, settled: make(chan struct{}), bell: make(chan struct{}, 1)}
 	l.pingID = stream.NewID()
 	l.ctx, l.cancel = context.WithCancel(context.Background())

@@ -15,8 +15,9 @@ type op struct {
 
 // chunk is what waits for the socket beside flows.
 type chunk struct {
-	b []byte
-	n int
+	b    []byte
+	n    int
+	lane uint8
 }
 
 // maxChunk is how many bytes of Sends are put together while they wait.
@@ -129,22 +130,25 @@ func (l *Link) drain() {
 			}
 			continue
 		}
-		if o.f != nil {
+		switch {
+		case o.f != nil:
 			o.f()
-		} else {
-			l.say(o.b, o.n)
+		case o.p != nil:
+			l.say(o.b, o.n, o.p.lane)
+		default:
+			l.say(o.b, o.n, 0)
 		}
 	}
 }
 
 // say puts stanzas behind what waits for the socket. They count as waiting already.
-func (l *Link) say(b []byte, n int) {
-	if last := len(l.out) - 1; last >= 0 && len(l.out[last].b)+len(b) <= maxChunk {
+func (l *Link) say(b []byte, n int, lane uint8) {
+	if last := len(l.out) - 1; last >= 0 && l.out[last].lane == lane && len(l.out[last].b)+len(b) <= maxChunk {
 		l.out[last].b = append(l.out[last].b, b...)
 		l.out[last].n += n
 		return
 	}
-	l.out = append(l.out, chunk{b, n})
+	l.out = append(l.out, chunk{b, n, lane})
 }
 
 // reply sends a stanza of the link's own.
@@ -158,7 +162,7 @@ func (l *Link) reply(b []byte) {
 func (l *Link) start(w *wire) {
 	l.wire = w
 	l.heard, l.pingAt = time.Now(), time.Now()
-	l.acked = l.pinged
+	l.acked, l.unanswered = l.pinged, 0
 	l.mu.Lock()
 	l.carrier = w
 	l.scheduled = true // drain is called below, when the flows are there

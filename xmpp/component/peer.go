@@ -2,6 +2,8 @@ package component
 
 import (
 	"context"
+	"hash/fnv"
+	"io"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +18,7 @@ type peer struct {
 	served *served
 	addr   jid.JID
 	head   string       // what stands in the place of service.To
+	lane   uint8        // that all which is sent to its account goes over, so that it stays in order
 	heard  atomic.Int64 // when something was heard of it, or asked for it, in seconds of Unix time
 
 	flows []*attached // of the link's owner
@@ -32,10 +35,20 @@ var _ service.Peer = (*peer)(nil)
 // newPeerLocked makes a peer known. mu is held.
 func (l *Link) newPeerLocked(v *served, addr jid.JID) *peer {
 	head := append(xmlstream.AppendAttr([]byte("<message to='"), addr.String()), '\'')
-	p := &peer{l: l, served: v, addr: addr, head: string(head)}
+	p := &peer{l: l, served: v, addr: addr, head: string(head), lane: l.laneOf(addr)}
 	v.peers[addr] = p
 	l.peers++
 	return p
+}
+
+// laneOf returns which connection has what is sent to an address: the same for all addresses of an account.
+func (l *Link) laneOf(addr jid.JID) uint8 {
+	if len(l.pieces) == 1 {
+		return 0
+	}
+	h := fnv.New32a()
+	io.WriteString(h, addr.Bare().String())
+	return uint8(uint64(h.Sum32()) * uint64(len(l.pieces)) >> 32)
 }
 
 func (p *peer) touch() { p.heard.Store(time.Now().Unix()) }

@@ -8,9 +8,20 @@ import (
 )
 
 const (
-	pieceSize = 64 << 10 // bytes that are put together for the socket at a time, but for the end of what has begun
+	pieceSize = 64 << 10 // bytes that are put together for a socket at a time, but for the end of what has begun
+	roundSize = 4 << 20  // bytes of a round with more than one message
 	atOnce    = 4        // such pieces, before something else has its turn
 )
+
+// pieces are what is put together for the connections of a wire, by lane.
+type pieces [][]byte
+
+func (p pieces) size() (n int) {
+	for _, b := range p {
+		n += len(b)
+	}
+	return n
+}
 
 // askPump has pump called soon.
 func (l *Link) askPump() {
@@ -20,20 +31,21 @@ func (l *Link) askPump() {
 	}
 }
 
-// pump writes what there is to write, as far as the socket takes it: what was sent first, then flows in turns.
+// pump writes what there is to write, as far as the sockets take it: what was sent first, then flows in turns.
 func (l *Link) pump() {
 	w := l.wire
 	if w == nil {
 		return
 	}
 	l.pumping = false
+	size := l.times.piece * len(w.lines)
 	for n := 0; w.room(); n++ {
 		if n == atOnce {
 			l.askPump()
 			return
 		}
-		b := l.sends(l.piece[:0])
-		for len(l.out) == 0 && len(b) < l.times.piece && len(l.ready) > 0 {
+		l.sends(size)
+		for len(l.out) == 0 && l.pieces.size() < size && len(l.ready) > 0 {
 			s := l.ready[0]
 			l.ready[0] = nil
 			l.ready = l.ready[1:]
@@ -41,48 +53,48 @@ func (l *Link) pump() {
 			if s.closed || s.fetching {
 				continue
 			}
-			var more bool
-			if b, more = s.fill(b, l.times.piece); more {
+			if s.fill(l.pieces, size) {
 				s.queue()
 			}
 		}
 		if len(l.ready) == 0 {
 			l.ready = nil
 		}
-		b = l.ping(b)
-		if len(b) == 0 {
-			l.piece = b
+		if l.toPing() {
+			l.appendPings()
+		}
+		n := l.pieces.size()
+		if n == 0 {
 			if len(l.out) == 0 {
 				break
 			}
 			continue
 		}
-		l.bytesOut.Add(uint64(len(b)))
-		l.piece = w.put(b)
+		l.bytesOut.Add(uint64(n))
+		w.put(l.pieces)
 	}
 	l.settle()
 }
 
 // sends appends what was sent.
-func (l *Link) sends(b []byte) []byte {
-	for len(l.out) > 0 && len(b) < l.times.piece {
+func (l *Link) sends(size int) {
+	for len(l.out) > 0 && l.pieces.size() < size {
 		c := l.out[0]
 		l.out[0] = chunk{}
 		l.out = l.out[1:]
-		b = append(b, c.b...)
+		l.pieces[c.lane] = append(l.pieces[c.lane], c.b...)
 		l.stanzasOut.Add(uint64(c.n))
 		l.taken(len(c.b))
 	}
 	if len(l.out) == 0 {
 		l.out = nil
 	}
-	return b
 }
 
-// ping appends a ping, if flows have been given out something that it would be behind, and none is under way.
-func (l *Link) ping(b []byte) []byte {
+// toPing notes what a ping would be behind. It reports false if that is nothing, or a ping is under way.
+func (l *Link) toPing() bool {
 	if l.pinged != l.acked || len(l.dirty) == 0 && !l.owed {
-		return b
+		return false
 	}
 	some := l.owed
 	for _, s := range l.dirty {
@@ -92,7 +104,7 @@ func (l *Link) ping(b []byte) []byte {
 		}
 	}
 	if !some {
-		return b
+		return false
 	}
 	left := l.dirty[:0]
 	for _, s := range l.dirty {
@@ -107,24 +119,38 @@ func (l *Link) ping(b []byte) []byte {
 	}
 	clear(l.dirty[len(left):])
 	l.dirty = left
-	return l.appendPing(b)
+	return true
 }
 
-func (l *Link) appendPing(b []byte) []byte {
+// appendPings appends a ping in each lane. All are the component's own, so that the answers come over its own connection.
+func (l *Link) appendPings() {
 	l.pinged++
 	l.owed = false
 	l.pingAt = time.Now()
-	b = stanza.AppendStart(b, stanza.IQ, stanza.TypeGet, l.pingName(), l.domain, l.host)
-	return stanza.AppendEnd(append(b, "<ping xmlns='urn:xmpp:ping'/>"...), stanza.IQ)
+	for lane, b := range l.pieces {
+		b = stanza.AppendStart(b, stanza.IQ, stanza.TypeGet, l.pingName(uint8(lane)), l.domain, l.host)
+		l.pieces[lane] = stanza.AppendEnd(append(b, "<ping xmlns='urn:xmpp:ping'/>"...), stanza.IQ)
+		l.unanswered |= 1 << lane
+	}
 }
 
-// pingName is the id of the last ping. Nobody who has not seen it can answer.
-func (l *Link) pingName() string { return l.pingID + "-" + strconv.FormatUint(l.pinged, 36) }
+// pingName is the id of the last ping in a lane. Nobody who has not seen it can answer.
+func (l *Link) pingName(lane uint8) string {
+	return l.pingID + "-" + strconv.FormatUint(l.pinged, 36) + "-" + strconv.Itoa(int(lane))
+}
 
-// answered takes the answer to a ping, if the stanza is one.
+// answered takes the answer to a ping, if the stanza is one. What the ping was behind is acknowledged when that of each lane has
+// been answered.
 func (l *Link) answered(st *stanza.Stanza) bool {
-	if l.pinged == l.acked || st.ID != l.pingName() {
-		return false
+	lane := uint8(0)
+	for l.unanswered&(1<<lane) == 0 || st.ID != l.pingName(lane) {
+		if lane++; int(lane) >= len(l.pieces) {
+			return false
+		}
+	}
+	l.unanswered &^= 1 << lane
+	if l.unanswered != 0 {
+		return true
 	}
 	l.acked = l.pinged
 	l.healthy.Store(true)

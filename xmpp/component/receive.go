@@ -4,46 +4,43 @@ import (
 	"bytes"
 	"time"
 
-	"tidings/edge"
 	"tidings/xmpp/stanza"
 	"tidings/xmpp/stream"
 	"tidings/xmpp/xmlstream"
 )
 
 // input takes what the server has sent.
-func (w *wire) input(c *edge.Conn, p []byte) error {
-	w.begin(c)
-	if !w.deaf && !w.closed {
+func (n *line) input(p []byte) {
+	if w := n.w; !w.deaf && !w.closed {
 		w.l.heard = time.Now()
-		w.scan.Feed(p)
-		w.process()
+		n.scan.Feed(p)
+		n.process()
 	}
-	return nil
 }
 
 // process takes the elements that are complete.
-func (w *wire) process() {
-	for !w.deaf && !w.closed {
-		kind, raw, err := w.scan.Next()
+func (n *line) process() {
+	for !n.w.deaf && !n.w.closed {
+		kind, raw, err := n.scan.Next()
 		switch {
 		case err != nil:
-			w.refuse(err)
+			n.refuse(err)
 		case kind == xmlstream.None:
 			return
 		case kind == xmlstream.End:
-			w.leave(ErrClosed, nil)
+			n.leave(ErrClosed, nil)
 		case kind == xmlstream.Open:
-			w.refuse(stream.NewError("bad-format", "a second stream header"))
+			n.refuse(stream.NewError("bad-format", "a second stream header"))
 		default:
-			w.take(raw)
+			n.take(raw)
 		}
 	}
 }
 
 // refuse ends the stream because of what the server has sent.
-func (w *wire) refuse(err error) {
+func (n *line) refuse(err error) {
 	e := stream.AsError(err)
-	w.leave(&Error{e}, e)
+	n.leave(&Error{e}, e)
 }
 
 // What is in the namespace of a component's stream is what is in jabber:client elsewhere (XEP-0114 section 5). Stanzas are read
@@ -54,24 +51,24 @@ var (
 )
 
 // take takes an element.
-func (w *wire) take(raw []byte) {
-	w.doc.Limits = w.l.opt.Limits
-	el, err := w.doc.Parse(raw, w.ns)
+func (n *line) take(raw []byte) {
+	n.doc.Limits = n.w.l.opt.Limits
+	el, err := n.doc.Parse(raw, n.ns)
 	if err == nil && el.Space() == stanza.NSComponent {
 		// The stanza declares it once more.
 		tag := bytes.IndexByte(raw, '>')
 		head := bytes.ReplaceAll(raw[:tag], componentNS, clientNS)
-		el, err = w.doc.Parse(append(head, raw[tag:]...), w.ns)
+		el, err = n.doc.Parse(append(head, raw[tag:]...), n.ns)
 	}
 	if err != nil {
-		w.refuse(err)
+		n.refuse(err)
 		return
 	}
 	if stream.IsError(el) {
-		w.leave(&Error{stream.ParseError(el)}, nil)
+		n.leave(&Error{stream.ParseError(el)}, nil)
 		return
 	}
-	w.l.stanza(el)
+	n.w.l.stanza(el)
 }
 
 // stanza gives a stanza to the service of its domain. Every request gets an answer.

@@ -1,8 +1,10 @@
 package component
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,19 +25,73 @@ type ledger struct {
 	acked map[jid.JID]int      // of it, what the link knows that the server has routed
 }
 
-// reads reads a connection until that has had so many stanzas, then cuts it; 0 for never. Each answer to a ping is late by
-// so many stanzas.
-func (g *ledger) reads(s *server, most, late int) error {
-	at := map[jid.JID]int{}
-	var asked, told map[jid.JID]int // as of the ping that is to be answered, and as of the one that was
+// reading is a wire's connections as the server reads them.
+type reading struct {
+	*ledger
+	lines []*server
+	most  int // stanzas, then one of the connections is cut; 0 for never
+	late  int // stanzas between a ping and its answer
+	whole bool
+
+	had      int
+	at       map[jid.JID]int              // of want
+	over     map[jid.JID]int              // which connection
+	answered map[string][]map[jid.JID]int // at, by ping
+}
+
+// reads reads connections until they have had so many stanzas, then cuts one of them; 0 for never. Each answer to a ping is late
+// by so many stanzas of its connection.
+func (g *ledger) reads(lines []*server, most, late int) (err error) {
+	r := &reading{ledger: g, lines: lines, most: most, late: late, whole: lines[0].w.link.times.piece == pieceSize && lines[0].w.link.times.round == 1,
+		at: map[jid.JID]int{}, over: map[jid.JID]int{}, answered: map[string][]map[jid.JID]int{}}
+	ended := make(chan error, len(lines))
+	for i := range lines {
+		go func() { ended <- r.line(i) }()
+	}
+	for range lines {
+		err = errors.Join(err, <-ended)
+	}
+	return err
+}
+
+// line reads one of the connections. When it ends, the link closes the others.
+func (r *reading) line(lane int) error {
+	s := r.lines[lane]
+	defer s.nc.Close()
+	var asked map[jid.JID]int // as of the ping that is to be answered
 	var id string
 	wait := 0
-	for n := 1; ; n++ {
+	for {
 		el, err := s.element()
 		if err != nil {
 			return nil
 		}
 		st, err := stanza.Parse(el)
+		if err != nil {
+			return err
+		}
+		r.mu.Lock()
+		r.had++
+		n := r.had
+		switch {
+		case !isPing(&st):
+			err = r.take(lane, &st)
+		case id != "":
+			err = errors.New("a second ping before the answer to the first")
+		default:
+			round := st.ID[:strings.LastIndexByte(st.ID, '-')]
+			for before, told := range r.answered { // the link has heard all answers to that
+				if before != round {
+					for _, at := range told {
+						maps.Copy(r.acked, at)
+					}
+					delete(r.answered, before)
+				}
+			}
+			asked, id, wait = maps.Clone(r.at), st.ID, r.late
+			maps.DeleteFunc(asked, func(a jid.JID, _ int) bool { return r.over[a] != lane })
+		}
+		r.mu.Unlock()
 		if err != nil {
 			return err
 		}
@@ -46,51 +102,46 @@ func (g *ledger) reads(s *server, most, late int) error {
 				}
 			})
 		}
-		g.mu.Lock()
-		switch i, known := at[st.To]; {
-		case isPing(&st):
-			if id != "" {
-				g.mu.Unlock()
-				return fmt.Errorf("a second ping before the answer to the first")
-			}
-			if told != nil { // which the link has heard
-				maps.Copy(g.acked, told)
-				told = nil
-			}
-			asked, id, wait = maps.Clone(at), st.ID, late
-		default:
-			what := number(&st)
-			if !known {
-				for i < len(g.want[st.To]) && g.want[st.To][i] != what {
-					i++
-				}
-				if i > g.had[st.To] {
-					g.mu.Unlock()
-					return fmt.Errorf("%s begins with %s behind a gap", st.To, what)
-				}
-				if i < g.acked[st.To] && s.w.link.times.piece == pieceSize { // a round is in one piece
-					g.mu.Unlock()
-					return fmt.Errorf("%s is given %s again, %d were acknowledged", st.To, what, g.acked[st.To])
-				}
-			} else if i >= len(g.want[st.To]) || g.want[st.To][i] != what {
-				g.mu.Unlock()
-				return fmt.Errorf("%s is given %s as number %d of this connection", st.To, what, i)
-			}
-			at[st.To] = i + 1
-			g.had[st.To] = max(g.had[st.To], i+1)
-		}
-		g.mu.Unlock()
 		if id != "" {
 			if wait--; wait < 0 {
-				s.send("<iq type='result' from='example' to='pub.example' id='" + id + "'/>")
-				told, id = asked, ""
+				round := id[:strings.LastIndexByte(id, '-')]
+				r.mu.Lock()
+				r.answered[round] = append(r.answered[round], asked)
+				r.mu.Unlock()
+				r.lines[0].send("<iq type='result' from='example' to='pub.example' id='" + id + "'/>")
+				id = ""
 			}
 		}
-		if n == most {
-			s.nc.Close()
+		if n == r.most {
 			return nil
 		}
 	}
+}
+
+// take checks and notes a message. mu is held.
+func (r *reading) take(lane int, st *stanza.Stanza) error {
+	what := number(st)
+	want := r.want[st.To]
+	i, known := r.at[st.To]
+	if was, ok := r.over[st.To]; ok && was != lane {
+		return fmt.Errorf("%s is given %s over connection %d, and something before over %d", st.To, what, lane, was)
+	}
+	if !known {
+		for i < len(want) && want[i] != what {
+			i++
+		}
+		if i > r.ledger.had[st.To] {
+			return fmt.Errorf("%s begins with %s behind a gap", st.To, what)
+		}
+		if i < r.acked[st.To] && r.whole { // a round is in one piece
+			return fmt.Errorf("%s is given %s again, %d were acknowledged", st.To, what, r.acked[st.To])
+		}
+	} else if i >= len(want) || want[i] != what {
+		return fmt.Errorf("%s is given %s as number %d of this connection", st.To, what, i)
+	}
+	r.at[st.To], r.over[st.To] = i+1, lane
+	r.ledger.had[st.To] = max(r.ledger.had[st.To], i+1)
+	return nil
 }
 
 func (g *ledger) all() bool {
@@ -109,7 +160,9 @@ func (g *ledger) all() bool {
 func TestResume(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := &ledger{tb: t, want: map[jid.JID][]string{}, had: map[jid.JID]int{}, acked: map[jid.JID]int{}}
-		w := newWorld(t, nil)
+		names := senderNames[:rapid.IntRange(0, len(senderNames)).Draw(t, "senders")]
+		senders := func(o *Options) { o.Senders = names }
+		w := newWorld(t, senders)
 		defer w.close()
 		events := rapid.SliceOfN(rapid.IntRange(0, 3), 1, 60).Draw(t, "messages of events")
 		type subscriber struct {
@@ -147,8 +200,9 @@ func TestResume(t *testing.T) {
 		restarts := rapid.SliceOfN(rapid.Bool(), len(cuts), len(cuts)).Draw(t, "killed then")
 
 		piece := rapid.SampledFrom([]int{pieceSize, 1000, 100}).Draw(t, "bytes of a piece")
+		round := rapid.SampledFrom([]int{1, 300, roundSize}).Draw(t, "bytes of a round")
 		begin := func() {
-			w.link.times.piece = piece
+			w.link.times.piece, w.link.times.round = piece, round
 			if err := w.link.Handle(domain, newDesk(nil)); err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +219,7 @@ func TestResume(t *testing.T) {
 		begin()
 		rest := events[first:]
 		for i := 0; ; i++ {
-			s := w.connect()
+			lines := w.connectAll()
 			most := 0
 			if i < len(cuts) {
 				most = cuts[i]
@@ -174,7 +228,7 @@ func TestResume(t *testing.T) {
 			if most == 0 {
 				late = 0
 			}
-			go func() { ended <- g.reads(s, most, late) }()
+			go func() { ended <- g.reads(lines, most, late) }()
 			n := len(rest)
 			if most > 0 {
 				n = rapid.IntRange(0, len(rest)).Draw(t, "events meanwhile")
@@ -205,7 +259,7 @@ func TestResume(t *testing.T) {
 					t.Fatal(err)
 				}
 			case <-time.After(20 * time.Millisecond): // no more is coming
-				s.nc.Close()
+				lines[len(lines)-1].nc.Close()
 				if err := <-ended; err != nil {
 					t.Fatal(err)
 				}
@@ -230,7 +284,7 @@ func TestResume(t *testing.T) {
 						}
 					}
 				}
-				w.again(nil)
+				w.again(senders)
 				begin()
 			}
 		}

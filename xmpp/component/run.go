@@ -90,7 +90,7 @@ func (r *run) once(ctx context.Context) {
 		return
 	}
 	if w != nil && ctx.Err() != nil {
-		w.Conn.Close()
+		w.hangUp()
 		return
 	}
 	if err == nil && r.fresh && r.held == (l.opt.Lease != nil) && (w != nil || r.held) {
@@ -100,7 +100,7 @@ func (r *run) once(ctx context.Context) {
 		}
 		cancel()
 		if err != nil && w != nil {
-			w.Conn.Close()
+			w.hangUp()
 			w = nil
 		}
 	}
@@ -197,9 +197,9 @@ func (r *run) yield() {
 // serve serves a connection until it ends, and returns why.
 func (r *run) serve(ctx context.Context, w *wire) error {
 	l := r.l
-	conn, err := l.opt.Edge.Add(w, nil, &w.proto)
+	conn, err := l.opt.Edge.Add(w.lines[0], nil, &w.proto)
 	if err != nil {
-		w.Conn.Close()
+		w.hangUp()
 		return err
 	}
 	w.on(conn, func() { w.begin(conn) })
@@ -213,7 +213,7 @@ func (r *run) serve(ctx context.Context, w *wire) error {
 	for n := 0; ; n++ {
 		select {
 		case <-w.over:
-			<-w.done
+			w.running.Wait()
 			err := w.cause()
 			if settled != nil {
 				err = nil

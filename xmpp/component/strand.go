@@ -8,7 +8,8 @@ import (
 )
 
 // strand is an open source with the flows that share it: they have equal keys and stand at the same mark. Its messages are given
-// out in rounds: a few messages, to each of them in turn, over as many pieces as it takes.
+// out in rounds: a few messages, to each of them in turn, over as many pieces as it takes. A server that is given several for one
+// address at a time wakes that session, and writes to it, fewer times.
 type strand struct {
 	l     *Link
 	key   any
@@ -49,6 +50,7 @@ type strand struct {
 type member struct {
 	a    *attached
 	head string
+	lane uint8
 }
 
 // family are the strands of one key: the one that others join, and those that stand elsewhere.
@@ -99,7 +101,7 @@ func (s *strand) join(a *attached) {
 	}
 	p.joined = l.pinged
 	a.s, a.index = s, int32(len(s.members))
-	s.members = append(s.members, member{a, a.p.head})
+	s.members = append(s.members, a.member())
 }
 
 // remove takes a flow away. Those that have been served in this round stay before the others.
@@ -248,15 +250,19 @@ func (s *strand) fetched() {
 	s.queue()
 }
 
-// fill appends messages to b, until that has size bytes or somewhat more. It reports whether the strand has to have another turn.
-func (s *strand) fill(b []byte, size int) ([]byte, bool) {
-	for len(b) < size {
-		if s.round == nil && !s.advance(size-len(b)) {
-			return b, false
+// fill appends messages to the pieces, each to that of its lane, until those have size bytes or somewhat more. It reports whether
+// the strand has to have another turn.
+func (s *strand) fill(out pieces, size int) bool {
+	for have := out.size(); have < size; {
+		if s.round == nil && !s.advance(size-have) {
+			return false
 		}
 		n := s.served
-		for s.served < len(s.members) && len(b) < size {
-			b = s.give(b, s.members[s.served].head)
+		for s.served < len(s.members) && have < size {
+			m := &s.members[s.served]
+			b := s.give(out[m.lane], m.head)
+			have += len(b) - len(out[m.lane])
+			out[m.lane] = b
 			s.served++
 		}
 		s.l.stanzasOut.Add(uint64((s.served - n) * max(1, len(s.ends))))
@@ -264,10 +270,10 @@ func (s *strand) fill(b []byte, size int) ([]byte, bool) {
 			break
 		}
 		if s.finish(); s.closed {
-			return b, false
+			return false
 		}
 	}
-	return b, true
+	return true
 }
 
 // give appends the round's messages for one address.
@@ -305,6 +311,7 @@ func (s *strand) advance(room int) bool {
 	if s.past == nil {
 		s.flag()
 		s.stir()
+		room = max(room, s.l.times.round)
 	} else {
 		room = 0 // one by one, so that it ends where it has to
 	}

@@ -35,26 +35,30 @@ func TestRounds(t *testing.T) {
 			got  []string
 		}
 		all := map[string]*had{}
+		lanes := rapid.IntRange(1, 3).Draw(t, "lanes")
 		var here []*had
 		join := func() {
 			if s.extra {
 				return // nobody stands there
 			}
 			s.look()
-			p := &peer{l: l, served: v, addr: user(len(all)), head: "<message to='" + user(len(all)).Bare().String() + "'"}
+			p := &peer{l: l, served: v, addr: user(len(all)), head: "<message to='" + user(len(all)).Bare().String() + "'", lane: uint8(len(all) % lanes)}
 			h := &had{a: &attached{p: p}, from: int(s.mark.Offset) + 1}
 			all[p.addr.Local()] = h
 			here = append(here, h)
 			s.join(h.a)
 		}
 		take := func(size int) bool {
-			b, more := s.fill(nil, size)
-			for _, m := range delivery.FindAllSubmatch(b, -1) {
-				h := all[string(m[1])]
-				if h.a.s == nil {
-					t.Fatalf("%s is given something behind its end", m[1])
+			out := make(pieces, lanes)
+			more := s.fill(out, size)
+			for lane, b := range out {
+				for _, m := range delivery.FindAllSubmatch(b, -1) {
+					h := all[string(m[1])]
+					if h.a.s == nil || int(h.a.p.lane) != lane {
+						t.Fatalf("%s is given something in lane %d, or behind its end", m[1], lane)
+					}
+					h.got = append(h.got, string(m[2])+"."+string(m[3]))
 				}
-				h.got = append(h.got, string(m[2])+"."+string(m[3]))
 			}
 			return more
 		}

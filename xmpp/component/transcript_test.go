@@ -26,7 +26,7 @@ var sentinels = map[string]error{"host-unknown": ErrHostUnknown, "conflict": Err
 	"invalid-from": ErrInvalidFrom, "invalid-namespace": ErrInvalidNamespace, "closed": ErrClosed, "lost": ErrLost, "timeout": context.DeadlineExceeded}
 
 // TestTranscripts plays the server's part of the scripts. C: is what the link has to send, with {NAME} for what is not known
-// before; S: what the server sends; "cut" closes the connection; "error: CONDITION" is how the attempt or the connection ends,
+// before; S: what the server sends; C1: and S1: are the same of a sender's connection; "cut" closes the connection; "error: CONDITION" is how the attempt or the connection ends,
 // "says: TEXT" and "hint: TEXT" what its text or its hint has.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -43,20 +43,32 @@ func TestTranscripts(t *testing.T) {
 				if strings.Contains(string(text), "\nerror: timeout") {
 					o.HandshakeTimeout = 50 * time.Millisecond
 				}
+				if strings.Contains(string(text), "\nC1:") {
+					o.Senders = []string{"out.example"}
+				}
 			}, map[string]service.Service{domain: newDesk(echo)})
 			s := w.accept()
+			var sender *server
 			vars := map[string]string{}
 			for n, line := range strings.Split(string(text), "\n") {
 				verb, rest, _ := strings.Cut(line, ":")
 				rest = strings.TrimSpace(rest)
+				to := s
+				if kind, ok := strings.CutSuffix(verb, "1"); ok {
+					if sender == nil {
+						sender = w.accept()
+						defer sender.nc.Close()
+					}
+					verb, to = kind, sender
+				}
 				switch verb {
 				case "S":
 					for k, v := range vars {
 						rest = strings.ReplaceAll(rest, "{"+k+"}", v)
 					}
-					s.send(rest)
+					to.send(rest)
 				case "C":
-					if err := s.read(rest, vars); err != nil {
+					if err := to.read(rest, vars); err != nil {
 						t.Fatalf("%s:%d: %v\n%s", file, n+1, err, w.logs)
 					}
 				case "cut":

@@ -234,6 +234,19 @@ func (w *world) connect() *server {
 	return nil
 }
 
+// senderNames are domains of senders.
+var senderNames = []string{"out1.example", "out2.example"}
+
+// connectAll is connect, and the same of the link's senders: the component's own connection is the first.
+func (w *world) connectAll() []*server {
+	w.Helper()
+	lines := []*server{w.connect()}
+	for range w.link.senders {
+		lines = append(lines, w.connect())
+	}
+	return lines
+}
+
 var errStream = errors.New("the stream has ended")
 
 func (s *server) token() (xmlstream.Kind, []byte, error) {
