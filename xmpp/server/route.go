@@ -44,8 +44,7 @@ func (s *Server) Deliver(st *stanza.Stanza) bool {
 	if x == nil {
 		return false
 	}
-	x.Send(AppendStanza(nil, st))
-	return true
+	return x.enqueue(op{b: AppendStanza(nil, st)})
 }
 
 // AppendStanza appends a received stanza as it goes on to its recipient: with the addresses in st and with what else it had.

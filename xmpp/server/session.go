@@ -48,6 +48,7 @@ type Session struct {
 	inboxed   int           // bytes
 	scheduled bool          // drain has been asked for
 	changed   chan struct{} // closed when the session waits, or has ended; nil if nobody looks
+	emptied   bool          // the inbox of an ended session has been taken: nothing goes back any more
 	over      bool          // finish has been called
 	expires   int64         // on the server's clock, while waiting
 	jobs      *jobs
@@ -93,22 +94,24 @@ func (x *Session) Send(b []byte) {
 	}
 }
 
-// doomed is how many times its limit a session keeps in the moment in which it is being ended because of that, so that what
-// comes in that moment goes back to its sender too.
-const doomed = 8
+// lateRoom is how many times its limit a session keeps in the moment in which it is being ended, so that what comes in that
+// moment goes back to its sender too.
+const lateRoom = 8
 
-// enqueue leaves something to the owner. While the session waits for resumption it is kept, up to a bound.
-func (x *Session) enqueue(o op) {
+// enqueue leaves something to the owner. While the session waits for resumption it is kept, up to a bound; while it is being ended
+// too, so that it goes back. It reports false if that is over, or too much is kept.
+func (x *Session) enqueue(o op) bool {
 	x.mu.Lock()
 	n := len(o.b)
 	if n == 0 {
 		n = opCost
 	}
 	over := x.inboxed+n > x.limit() && x.inboxed > 0
-	if x.state == ended || over && x.leaving != nil && x.inboxed > doomed*x.limit() { // it is being ended because of that
+	doomed := x.leaving != nil || x.state == ended
+	if x.emptied || x.state == ended && o.b == nil || over && doomed && x.inboxed > lateRoom*x.limit() {
 		x.mu.Unlock()
 		x.srv.dropped.Add(1)
-		return
+		return false
 	}
 	x.inboxed += n
 	if last := len(x.inbox) - 1; o.b != nil && last >= 0 && x.inbox[last].f == nil {
@@ -119,18 +122,19 @@ func (x *Session) enqueue(o op) {
 		}
 		x.inbox = append(x.inbox, o)
 	}
-	if over && x.leaving == nil {
+	if over && !doomed {
 		x.overflow() // unlocks
-		return
+		return true
 	}
 	l := x.carrier
 	if x.state != online || x.scheduled {
 		x.mu.Unlock()
-		return
+		return true
 	}
 	x.scheduled = true
 	x.mu.Unlock()
 	l.conn.Do(func() { x.drain(l) })
+	return true
 }
 
 // limit returns how many bytes may wait.
@@ -295,8 +299,6 @@ func (x *Session) finish() {
 	s := x.srv
 	s.unbind(x)
 	x.mu.Lock()
-	inbox := x.inbox
-	x.inbox, x.inboxed = nil, 0
 	if x.jobs != nil {
 		x.jobs.cancel()
 		x.jobs = nil
@@ -307,13 +309,18 @@ func (x *Session) finish() {
 	}
 	s.flows.Add(-int64(len(x.flows)))
 	x.flows = nil
-	lost := x.unsent(inbox)
 	for _, svc := range x.used {
 		svc.Gone(x)
 	}
 	x.used = nil
 	if x.bound {
 		s.accounts.Gone(x)
+	}
+	x.mu.Lock()
+	inbox := x.inbox // nobody finds the session any more: who sends it something still had found it before
+	x.inbox, x.inboxed, x.emptied = nil, 0, true
+	x.mu.Unlock()
+	if lost := x.unsent(inbox); x.bound {
 		s.undelivered(x, lost)
 	}
 	x.mu.Lock()
