@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"tidings/edge"
+	"tidings/xmpp/jid"
+	"tidings/xmpp/service"
+	"tidings/xmpp/stanza"
 )
 
 // hostile is what is sent to a server that has done nothing to deserve it.
@@ -164,6 +167,34 @@ func TestWaitsTooLong(t *testing.T) {
 		t.Errorf("%d of 20 are returned", n)
 	}
 	if st := w.s.Stats(); st.Closed[ReasonOverflow] != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// parting is a service that sends something to whoever is gone.
+type parting struct{ last string }
+
+func (p parting) Stanza(service.Peer, *stanza.Stanza) {}
+func (p parting) Gone(to service.Peer)                { to.Send([]byte(p.last)) }
+
+// What comes for a session while it ends goes back to who sent it; what comes later is not taken, and Deliver says so.
+func TestSendBehindTheEnd(t *testing.T) {
+	w := start(t, nil)
+	if err := w.s.Handle("parting.localhost", parting{"<message from='bob@localhost/b' to='alice@localhost/a' id='last' type='chat'><body>x</body></message>"}); err != nil {
+		t.Fatal(err)
+	}
+	a, b := w.login("alice", "a"), w.login("bob", "b")
+	x := w.s.Session(jid.MustParse("alice@localhost/a"))
+	a.send("<message to='parting.localhost'/></stream:stream>")
+	a.rest()
+	b.until("<message from='alice@localhost/a' to='bob@localhost/b' type='error' id='last'><body>x</body><error type='wait'><recipient-unavailable ")
+	if err := x.gone(t.Context(), patient, "", func() bool { return x.over }); err != nil {
+		t.Fatal(err)
+	}
+	if x.enqueue(op{b: []byte("<message/>")}) {
+		t.Error("a session that is over takes a stanza")
+	}
+	if st := w.s.Stats(); st.Dropped != 1 || st.Bounced != 1 {
 		t.Errorf("%+v", st)
 	}
 }
