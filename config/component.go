@@ -93,8 +93,8 @@ func (v *checker) components(c *Config) {
 		for n, s := range p.Senders {
 			key := fmt.Sprintf("%s.senders[%d]", key, n)
 			v.domain(key, s)
-			if who, ok := domains[s]; ok {
-				v.bad(key, "is %q, which %s", s, who)
+			if _, ok := domains[s]; ok {
+				v.bad(key, "is %q: want a domain at which nothing is served, and that no other connection has", s)
 			}
 			domains[s] = "another connection has"
 		}

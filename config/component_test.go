@@ -114,8 +114,8 @@ func TestComponentsRefused(t *testing.T) {
 			c.Component = append(c.Component, c.Component[0])
 		}, "component[1].domain is \"pubsub.example.org\", which another component serves"},
 		{"sender", one(func(p *Component) { p.Senders = []string{"Out"} }), `component[0].senders[0] is "Out"`},
-		{"sender of the component", one(func(p *Component) { p.Senders = []string{p.Domain} }), "component[0].senders[0] is \"pubsub.example.org\", which another component serves"},
-		{"senders alike", one(func(p *Component) { p.Senders = []string{"a.example", "a.example"} }), "component[0].senders[1] is \"a.example\", which another connection has"},
+		{"sender of the component", one(func(p *Component) { p.Senders = []string{p.Domain} }), "component[0].senders[0] is \"pubsub.example.org\": want a domain at which nothing is served"},
+		{"senders alike", one(func(p *Component) { p.Senders = []string{"a.example", "a.example"} }), "component[0].senders[1] is \"a.example\": want a domain at which nothing is served, and that no other connection has"},
 		{"senders", one(func(p *Component) {
 			for i := range MaxSenders + 1 {
 				p.Senders = append(p.Senders, fmt.Sprintf("out%d.example", i))

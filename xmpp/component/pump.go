@@ -63,14 +63,14 @@ func (l *Link) pump() {
 		if l.toPing() {
 			l.appendPings()
 		}
-		n := l.pieces.size()
-		if n == 0 {
+		bytes := l.pieces.size()
+		if bytes == 0 {
 			if len(l.out) == 0 {
 				break
 			}
 			continue
 		}
-		l.bytesOut.Add(uint64(n))
+		l.bytesOut.Add(uint64(bytes))
 		w.put(l.pieces)
 	}
 	l.settle()
