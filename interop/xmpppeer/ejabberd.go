@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,6 +50,7 @@ func Ejabberd(ctx context.Context, o Options) (*Server, error) {
 		return cmd
 	}
 	s.enrol = ejabberdRegister
+	s.kept = func() (bool, error) { return inMnesia(filepath.Join(s.Dir, "data"), s.enrolled) }
 	s.WebSocket = "ws://" + s.http + "/xmpp-websocket"
 	err = os.MkdirAll(filepath.Join(s.Dir, "data"), 0o700)
 	if err == nil && o.Names != nil {
@@ -87,4 +89,34 @@ func ejabberdRegister(ctx context.Context, s *Server, user, password string) err
 		return fmt.Errorf("%s: %w: %s", resp.Status, err, answer)
 	}
 	return nil
+}
+
+// inMnesia reports whether all names are in the files of a Mnesia database. Mnesia answers before it writes: its log is behind by
+// up to two seconds, which a process that is killed takes with it.
+func inMnesia(dir string, names []string) (bool, error) {
+	var all []byte
+	for _, pattern := range []string{"*.LOG", "*.D??"} { // the log, and the tables it is worked into
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return false, err
+		}
+		for _, name := range files {
+			b, err := os.ReadFile(name)
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return false, err
+			}
+			all = append(all, b...)
+		}
+	}
+	for _, name := range names {
+		if !bytes.Contains(all, binaryTerm(name)) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// binaryTerm is a string as Erlang writes a binary (BINARY_EXT of its external term format).
+func binaryTerm(s string) []byte {
+	return append(binary.BigEndian.AppendUint32([]byte{'m'}, uint32(len(s))), s...)
 }

@@ -80,9 +80,12 @@ type Server struct {
 	http    string // address
 	command func() *exec.Cmd
 	enrol   func(ctx context.Context, s *Server, user, password string) error
-	early   bool // enrol works only while the server is down
+	early   bool                 // enrol works only while the server is down
+	kept    func() (bool, error) // whether every account is on the disk; nil if it is when enrol returns
 	cmd     *exec.Cmd
 	exited  chan error
+
+	enrolled []string // users
 }
 
 // Starters are the servers by name.
@@ -237,7 +240,7 @@ func (s *Server) Start(ctx context.Context) error {
 	go func() { s.exited <- cmd.Wait() }()
 	if err := s.await(ctx); err != nil {
 		err = fmt.Errorf("xmpppeer: %s: %w\n%s", s.Name, err, s.Log())
-		s.Kill()
+		s.signal(syscall.SIGKILL)
 		return err
 	}
 	return nil
@@ -293,6 +296,7 @@ func (s *Server) Register(ctx context.Context, user, password string) error {
 	if err := s.enrol(ctx, s, user, password); err != nil {
 		return fmt.Errorf("xmpppeer: registering %s with %s: %w", user, s.Name, err)
 	}
+	s.enrolled = append(s.enrolled, user)
 	return nil
 }
 
@@ -305,7 +309,7 @@ func (s *Server) first(ctx context.Context) error {
 	}
 	for user, password := range s.options.Accounts {
 		if err := s.Register(ctx, user, password); err != nil {
-			return errors.Join(err, s.Kill())
+			return errors.Join(err, s.signal(syscall.SIGKILL))
 		}
 	}
 	if s.early {
@@ -317,8 +321,26 @@ func (s *Server) first(ctx context.Context) error {
 // Halt ends the server in order and leaves its data, for Start.
 func (s *Server) Halt() error { return s.signal(syscall.SIGTERM) }
 
-// Kill ends the server by SIGKILL and leaves its data.
-func (s *Server) Kill() error { return s.signal(syscall.SIGKILL) }
+// Kill ends the server by SIGKILL and leaves its data. The accounts are among them: it waits until the server has written them.
+func (s *Server) Kill() error { return errors.Join(s.keep(), s.signal(syscall.SIGKILL)) }
+
+// keep waits until every account is on the disk.
+func (s *Server) keep() error {
+	if s.kept == nil || s.cmd == nil {
+		return nil
+	}
+	const most = 10 * time.Second
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		switch all, err := s.kept(); {
+		case err != nil:
+			return fmt.Errorf("xmpppeer: %w", err)
+		case all:
+			return nil
+		case time.Since(began) > most:
+			return fmt.Errorf("xmpppeer: %s has not written its accounts within %v", s.Name, most)
+		}
+	}
+}
 
 func (s *Server) signal(sig syscall.Signal) error {
 	if s.cmd == nil {

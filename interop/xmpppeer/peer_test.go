@@ -29,6 +29,11 @@ func TestServers(t *testing.T) {
 			if err := s.Start(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+			for _, user := range []string{"anna", Owner} {
+				if err := s.Register(t.Context(), user, "secret 5"); err == nil && name == "ejabberd" { // Prosody takes a new password
+					t.Errorf("%s has to be registered anew", user)
+				}
+			}
 			if err := s.Register(t.Context(), "bert", "secret 4"); err != nil {
 				t.Error(err)
 			}
