@@ -168,6 +168,30 @@ func (r *reader) texts(want ...string) {
 	}
 }
 
+// A digest (pubsub#digest) that another subscription of the account brings is passed over; several items that were published at once
+// are not.
+func TestNodeDigest(t *testing.T) {
+	t.Parallel()
+	f := &foreignNodes{}
+	_, relay := startForeignNodes(t, f)
+	r := readRoom(t, foreignNode, relay.ln.Addr().String(), nil, client.Live, nil)
+	r.connected()
+	send := func(behind string, ids ...string) {
+		var items strings.Builder
+		for _, id := range ids {
+			fmt.Fprintf(&items, "<item id='%s'><json xmlns='urn:xmpp:json:0'>%s.1</json></item>", id, id)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for p := range f.subscribers {
+			p.Send(f.message(p, items.String(), behind))
+		}
+	}
+	send("<stanza-id xmlns='urn:xmpp:sid:0' by='nodes.localhost' id='5f3a9c01-1042'/>", "a", "b")
+	send("", "c", "d")
+	r.texts("c.1", "d.1")
+}
+
 func (r *reader) gap() {
 	r.t.Helper()
 	if gap, ok := errors.AsType[*tidings.GapError](r.err()); !ok || !gap.Oldest.IsZero() {

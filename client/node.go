@@ -307,7 +307,11 @@ func (n *node) event(message, event xmlstream.Element) (mine bool, err error) {
 		}
 		switch c.Name() {
 		case "items":
-			for _, m := range itemsOf(message, c, n.jid) {
+			all := itemsOf(message, c, n.jid)
+			if p, err := tidings.ParsePosition(all[0].id); err == nil && len(all) > 1 && !p.IsZero() {
+				continue // a digest of another subscription of the account's: ours brings each of them
+			}
+			for _, m := range all {
 				if err := n.say(m); err != nil {
 					return true, err
 				}

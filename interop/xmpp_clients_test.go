@@ -93,6 +93,7 @@ type xmppReport struct {
 	StanzaID  string            `json:"stanza_id"`
 	Archive   bool              // message: it came from the archive
 	Node, ID  string
+	Of        int // item: so many are in the notification
 	IDs       []string
 	Pages     int
 	Action    string

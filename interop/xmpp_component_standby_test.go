@@ -83,7 +83,7 @@ func TestXMPPComponentStandby(t *testing.T) {
 			waits(one)
 		}
 		waits(other)
-		throughStops(ctx, t, func(node string, n int) error { return publish[active.Load()](node, n) }, h.xmppHost, hostDomain, hostDomain,
+		throughStops(ctx, t, func(node string, n int) error { return publish[active.Load()](node, n) }, h.xmppHost, []string{"anna@" + hostDomain + "/reader"}, hostDomain,
 			amid(takeOver((*server).kill)), amid(standStill), amid(takeOver((*server).stop)))
 	})
 }

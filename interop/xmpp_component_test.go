@@ -87,7 +87,7 @@ func behindAs(ctx context.Context, t *testing.T, name string, o xmpppeer.Options
 	need(t, "slixmpp", debianPython("slixmpp")())
 	o.Domain = hostDomain
 	if o.Accounts == nil {
-		o.Accounts = map[string]string{"anna": xmppPassword}
+		o.Accounts = map[string]string{"anna": xmppPassword, "bert": xmppPassword}
 	}
 	o.Accounts[xmpppeer.Owner] = xmppPassword
 	o.Components = map[string]string{nodesDomain: "as documented", roomsDomain: "as documented"}
@@ -190,7 +190,7 @@ func TestXMPPComponentThroughStops(t *testing.T) {
 	t.Parallel()
 	eachPeer(t, 4*time.Minute, func(ctx context.Context, t *testing.T, name string) {
 		h := behind(ctx, t, name, xmpppeer.Options{})
-		throughStops(ctx, t, h.tidings.publishOver(ctx), h.xmppHost, hostDomain, hostDomain,
+		throughStops(ctx, t, h.tidings.publishOver(ctx), h.xmppHost, []string{"anna@" + hostDomain + "/reader", "bert@" + hostDomain + digests}, hostDomain,
 			amid(func() { h.tidings.kill(); h.tidings.start() }),
 			amid(func() { h.tidings.stop(); h.tidings.start() }),
 			amid(func() { h.restart(ctx, t, h.Kill) }),

@@ -81,7 +81,7 @@ func TestXMPPFederation(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	h, east := federated(ctx, t, "prosody", "prosody")
-	throughStops(ctx, t, h.tidings.publishOver(ctx), east.xmppHost, eastDomain, hostDomain,
+	throughStops(ctx, t, h.tidings.publishOver(ctx), east.xmppHost, []string{"anna@" + eastDomain + "/reader"}, hostDomain,
 		amid(func() { h.tidings.kill(); h.tidings.start() }),
 		amid(func() { east.restart(ctx, t, east.Halt) }),
 		// What this server has taken, and not yet passed on, goes with it, and the reader's session at the other one does not learn of

@@ -15,6 +15,7 @@ import (
 type nodeReader struct {
 	*xmppSession
 	seen, again, archived int
+	digests               int      // items that came with others in one notification
 	trace                 []string // of events
 }
 
@@ -53,6 +54,9 @@ func (r *nodeReader) read(ctx context.Context) string {
 	if _, err := fmt.Sscanf(e.ID, "item-%d", &number); err != nil || e.RC["title"] != fmt.Sprintf("Bed %d", number) {
 		r.t.Fatalf("behind item-%d it says %+v", r.seen, e)
 	}
+	if e.Of > 1 {
+		r.digests++
+	}
 	switch {
 	case number == r.seen+1:
 		r.seen++
@@ -81,9 +85,12 @@ func amid(do func()) stop {
 	}}
 }
 
-// throughStops has a user of one domain follow a node at pubsub. of another one while things are stopped and started again. Items
-// are published before that, meanwhile and afterwards.
-func throughStops(ctx context.Context, t *testing.T, publish func(node string, n int) error, host xmppHost, user, domain string, stops ...stop) {
+// digests is the resource by which the reader of a node asks for them (pubsub#digest).
+const digests = "/digests"
+
+// throughStops has users follow a node at pubsub. of a domain while things are stopped and started again. Items are published
+// before that, meanwhile and afterwards.
+func throughStops(ctx context.Context, t *testing.T, publish func(node string, n int) error, host xmppHost, users []string, domain string, stops ...stop) {
 	t.Helper()
 	const node, each = "/garden/stops", 30
 	n := 0
@@ -103,24 +110,34 @@ func throughStops(ctx context.Context, t *testing.T, publish func(node string, n
 		}
 	}
 	check(more(1))
-	r := followNode(ctx, t, host, "anna@"+user+"/reader", xmppPassword, "pubsub."+domain+"/"+node, len(stops)*each)
+	var readers []*nodeReader
+	for _, user := range users {
+		readers = append(readers, followNode(ctx, t, host, user, xmppPassword, "pubsub."+domain+"/"+node, len(stops)*each))
+	}
+	seen := func(n int) {
+		for _, r := range readers {
+			r.untilSeen(ctx, n)
+		}
+	}
 	for i, stop := range stops {
 		check(more(i*each + 10))
 		underWay := 5
 		if stop.settled {
 			underWay = 0
 		}
-		r.untilSeen(ctx, n-underWay)
+		seen(n - underWay)
 		published := make(chan error, 1)
 		stop.do(func() {
 			go func() { published <- more(i*each + 20) }()
 		})
 		check(<-published)
 		check(more((i + 1) * each))
-		r.untilSeen(ctx, n)
+		seen(n)
 	}
-	r.ended(ctx)
-	t.Logf("%d items came, %d of them from the node, and %d again", r.seen, r.archived, r.again)
+	for i, r := range readers {
+		r.ended(ctx)
+		t.Logf("%s: %d items came, %d of them from the node, %d in digests, and %d again", users[i], r.seen, r.archived, r.digests, r.again)
+	}
 }
 
 // TestXMPPNodeThroughStops: a reader of a node gets each item in order, what it has missed from the node, while the server is
@@ -131,7 +148,7 @@ func TestXMPPNodeThroughStops(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	s := newServer(t, "")
-	s.accounts(t, "anna")
+	s.accounts(t, "anna", "bert")
 	kill, halt := amid(func() { s.kill(); s.start() }), amid(func() { s.stop(); s.start() })
-	throughStops(ctx, t, s.publishOver(ctx), s.host(), "localhost", "localhost", kill, halt, kill, halt)
+	throughStops(ctx, t, s.publishOver(ctx), s.host(), []string{"anna@localhost/reader", "bert@localhost" + digests}, "localhost", kill, halt, kill, halt)
 }

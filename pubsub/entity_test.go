@@ -155,7 +155,7 @@ func TestSection6Subscribe(t *testing.T) {
 		{"6.1.3.12 no such node", yorick, "nothing", "", nil, "item-not-found"},
 		{"6.1.3 no node", yorick, "", "", nil, "bad-request nodeid-required"},
 		{"6.3.7 invalid option", yorick, "open", "", []string{"fly=1"}, "bad-request invalid-options"},
-		{"6.3.7 digest", yorick, "open", "", []string{"digest=1"}, "bad-request invalid-options"},
+		{"6.3.7 digest", yorick, "open", "", []string{"digest=1"}, "subscribed"},
 		{"12.18 lease in the past", yorick, "open", "", []string{"expire=2006-02-28T23:59Z"}, "bad-request invalid-options"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -68,6 +68,7 @@ func TestShardRoundTrip(t *testing.T) {
 		for range rapid.IntRange(1, 5).Draw(t, "n") {
 			o := builtinOptions
 			o.Deliver, o.IncludeBody = rapid.Bool().Draw(t, "deliver"), rapid.Bool().Draw(t, "body")
+			o.Digest = rapid.Bool().Draw(t, "digest")
 			o.Type = rapid.SampledFrom([]string{"items", "nodes"}).Draw(t, "type")
 			recs = append(recs, record{jid: []byte(word.Draw(t, "jid")), id: rapid.Uint64().Draw(t, "id"),
 				state: rapid.SampledFrom([]State{Subscribed, Pending}).Draw(t, "state"), since: rapid.Uint64().Draw(t, "since"),

@@ -11,6 +11,7 @@ import (
 // returned is shared and must not be changed.
 type SubOptions struct {
 	Deliver     bool // false pauses the subscription
+	Digest      bool // items that wait for the subscriber come in one message, as many as fit
 	IncludeBody bool // messages have a body besides
 	// ShowValues are the values of presence's show for which the subscriber wants notifications; nil for any. What a
 	// subscriber's presence is, only the stanza layer can know.
@@ -28,7 +29,7 @@ var showValues = []string{"away", "chat", "dnd", "online", "xa"}
 
 var optionFields = []field[SubOptions]{
 	boolField("deliver", "Whether to receive notifications", func(o *SubOptions) *bool { return &o.Deliver }),
-	neverField[SubOptions]("digest", "Whether to receive digests of notifications", "there are no digests here"),
+	boolField("digest", "Whether to receive several notifications in one where several wait", func(o *SubOptions) *bool { return &o.Digest }),
 	{name: "expire", kind: "text-single", label: "When the subscription ends (a time of XEP-0082)",
 		get: func(o *SubOptions) []string {
 			if o.Expires.IsZero() {
@@ -111,6 +112,9 @@ func (o *SubOptions) text() string {
 	if !o.Deliver {
 		parts = append(parts, "paused")
 	}
+	if o.Digest {
+		parts = append(parts, "digest")
+	}
 	if o.IncludeBody {
 		parts = append(parts, "body")
 	}
@@ -132,6 +136,8 @@ func parseOptions(s string) SubOptions {
 			_ = optionFields[4].set(&o, strings.Split(show, ","))
 		case word == "paused":
 			o.Deliver = false
+		case word == "digest":
+			o.Digest = true
 		case word == "body":
 			o.IncludeBody = true
 		case word == "nodes":

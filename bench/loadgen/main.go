@@ -43,6 +43,7 @@ type options struct {
 	await       string
 	topic       string
 	node        string
+	digest      bool
 	jid         string
 	password    string
 	tls         bool
@@ -107,6 +108,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.path, "path", "/", "sse, ws: path and query of the subscription")
 	f.StringVar(&o.topic, "topic", "", "sio09: host or pattern to subscribe to; sio4: topic or pattern; irc: channel; xmpp: room, or service of -node; none with -pub component or client")
 	f.StringVar(&o.node, "node", "", "xmpp: PubSub node to subscribe to, in place of joining a room; component, client: to notify of, in place of sending messages with a body")
+	f.BoolVar(&o.digest, "digest", false, "xmpp: ask for digests of the node's notifications (pubsub#digest)")
 	f.StringVar(&o.jid, "jid", "localhost", "xmpp: account of all subscribers, or a domain for SASL ANONYMOUS")
 	f.StringVar(&o.password, "password", "", "xmpp: of -jid")
 	f.BoolVar(&o.tls, "tls", false, "xmpp: subscribe over STARTTLS")

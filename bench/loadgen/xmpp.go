@@ -225,6 +225,7 @@ func (s *session) authenticate(l login, offered []string) error {
 // (XEP-0060). {n} is the number of the topic.
 type place struct {
 	address, node string
+	digest        bool
 	bare          bool // subscriptions are those of bare JIDs
 }
 
@@ -232,7 +233,7 @@ func newPlace(o *options) (place, error) {
 	if o.topic == "" {
 		return place{bare: o.bare}, errNoTopic
 	}
-	return place{o.topic, o.node, o.bare}, nil
+	return place{o.topic, o.node, o.digest, o.bare}, nil
 }
 
 // enter joins the room, and returns at its subject, which is the last of what a join brings (XEP-0045 section 7.1); or
@@ -240,8 +241,12 @@ func newPlace(o *options) (place, error) {
 func (p place) enter(s *session, nick string, topic int) error {
 	address, node := expand(p.address, topic), expand(p.node, topic)
 	if node != "" {
+		options := ""
+		if p.digest {
+			options = "<options><x xmlns='jabber:x:data' type='submit'><field var='pubsub#digest'><value>1</value></field></x></options>"
+		}
 		_, err := s.request("subscribe", "<iq type='set' id='subscribe' to='"+address+"'><pubsub xmlns='http://jabber.org/protocol/pubsub'>"+
-			"<subscribe node='"+node+"' jid='"+s.address(p.bare)+"'/></pubsub></iq>")
+			"<subscribe node='"+node+"' jid='"+s.address(p.bare)+"'/>"+options+"</pubsub></iq>")
 		return err
 	}
 	err := s.c.send("<presence to='" + address + "/" + nick + "'><x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/></x></presence>")

@@ -52,6 +52,10 @@ var (
 	nodePart = part{"a node of tidings", "", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
 		return b.behind(ctx, t, nil, more)
 	}}
+	// Several items in one notification (pubsub#digest), for sessions that have asked for it.
+	digestPart = part{"a node of tidings in digests", "", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
+		return b.behind(ctx, t, nil, append([]string{"-digest"}, more...))
+	}}
 	// ejabberd has a process for each connection, Prosody one for all.
 	sharedPart = part{"a node of tidings with a sender", "ejabberd", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
 		return b.behind(ctx, t, []string{senderDomain}, more)
@@ -63,7 +67,7 @@ func component(ctx context.Context, b *bench) error {
 	n := b.small / 2
 	parts := []part{plainPart, clientPart, noticePart}
 	if len(b.chosen("tidings")) > 0 {
-		parts = append(parts, nodePart, sharedPart)
+		parts = append(parts, nodePart, digestPart, sharedPart)
 	}
 	kept := map[string]measure.Result{}
 	peers := b.chosen("prosody", "ejabberd")
@@ -90,7 +94,7 @@ func component(ctx context.Context, b *bench) error {
 		}
 	}
 	for _, s := range peers {
-		best := nodePart // with what the peer has for it
+		best := digestPart // with what the peer has for it
 		if sharedPart.isOf(s.name) {
 			best = sharedPart
 		}

@@ -10,13 +10,15 @@ from report import report
 
 PUBSUB = '{http://jabber.org/protocol/pubsub}'
 EVENT = '{http://jabber.org/protocol/pubsub#event}'
+DATA = '{jabber:x:data}'
 RSM = '{http://jabber.org/protocol/rsm}'
 AGAIN = 0.3  # seconds between two attempts while the service is not there
 
 
 class Node:
     """Follows a node. Whenever a session begins it subscribes and retrieves what is behind the last item it has seen; what is
-    told meanwhile it looks at afterwards. It reports all that comes, also what comes again, and what is told of other nodes."""
+    told meanwhile it looks at afterwards. It reports all that comes, also what comes again, and what is told of other nodes. By the
+    resource digests it asks for digests."""
 
     def __init__(self, client, target, count):
         self.client, self.left = client, count
@@ -58,7 +60,11 @@ class Node:
 
     async def catch_up(self):
         bare = self.client.boundjid.bare
-        await self.ask('set', element(PUBSUB + 'subscribe', node=self.node, jid=bare))
+        options = []
+        if self.client.boundjid.resource == 'digests':
+            field = element(DATA + 'field', element(DATA + 'value', text='1'), var='pubsub#digest')
+            options = [element(PUBSUB + 'options', element(DATA + 'x', field, type='submit'))]
+        await self.ask('set', element(PUBSUB + 'subscribe', node=self.node, jid=bare), *options)
         while True:
             page = element(RSM + 'set', element(RSM + 'max', text='50'))
             if self.last:
@@ -71,8 +77,8 @@ class Node:
                 break
         report('subscribed', node=self.node)
         held, self.held = self.held, None
-        for item in held:
-            self.show(item)
+        for item, of in held:
+            self.show(item, of=of)
 
     def on_message(self, message):
         event = message.xml.find(EVENT + 'event')
@@ -82,20 +88,21 @@ class Node:
                 for item in what.findall(EVENT + 'item'):
                     report('item', node=what.get('node'), id=item.get('id'))
             elif name == 'items':
-                for item in what.findall(EVENT + 'item'):
+                items = what.findall(EVENT + 'item')
+                for item in items:
                     if self.held is None:
-                        self.show(item)
+                        self.show(item, of=len(items))
                     else:
-                        self.held.append(item)
+                        self.held.append((item, len(items)))
             elif name == 'subscription':
                 report('subscription', node=what.get('node'), condition=what.get('subscription'))
             else:
                 report({'delete': 'deleted'}.get(name, name), node=what.get('node'))
 
-    def show(self, item, archive=False):
+    def show(self, item, archive=False, of=1):
         rc = next((dict(e.attrib) for e in item.iter() if e.tag.rpartition('}')[2] == 'rc'), None)
         id = item.get('id')
-        report('item', node=self.node, id=id, rc=rc, archive=archive)
+        report('item', node=self.node, id=id, rc=rc, archive=archive, of=of)
         if id not in self.seen:
             self.seen.add(id)
             self.last = id

@@ -41,6 +41,7 @@ ssl = { certificate = "{{.Certificate}}", key = "{{.Key}}" }
 -- Nobody is slowed down.
 limits = {}
 c2s_stanza_size_limit = 1024 * 1024
+network_default_read_size = 65536 -- as doc/component.md has it
 archive_expires_after = "never"
 
 VirtualHost "{{.Domain}}"

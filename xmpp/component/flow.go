@@ -293,6 +293,9 @@ func (l *Link) repeat(a *attached, seg *segment) {
 		l.repeated(a, seg)
 		return
 	}
+	if gathers, ok := src.(service.Gathering); ok {
+		gathers.Limit(seg.until)
+	}
 	s := &strand{l: l, src: src, owner: a, past: seg, begin: seg.place.base, mark: seg.place.base}
 	seg.strand = s
 	s.members = []member{a.member()}

@@ -258,8 +258,19 @@ func (c *cursor) Advance(n int) (rest []byte) {
 
 // given notes that the connection was given n messages more.
 func (c *cursor) given(n int) {
-	c.a.x.sm.flow(c.seg, c.mark, n)
+	m := c.a.x.sm
+	if c.gathers() {
+		c.a.tail = c.src.Mark()
+		m.apart(c.seg, c.mark, c.a.tail)
+		return
+	}
+	m.flow(c.seg, c.mark, n)
 	c.a.tail = c.mark.Plus(n)
+}
+
+func (c *cursor) gathers() bool {
+	_, ok := c.src.(service.Gathering)
+	return ok
 }
 
 // Fetch implements edge.Cursor.
@@ -272,6 +283,9 @@ func (c *cursor) Goodbye() []byte { return nil }
 func (c *cursor) Close() {
 	if c.buf != nil { // a write has failed: how much of it the client has is for the client to say when it resumes
 		if x := c.a.x; x.sm != nil && !c.final {
+			if c.gathers() {
+				c.src.Advance(len(c.p))
+			}
 			c.given(c.n)
 		}
 		putBuffer(c.buf)

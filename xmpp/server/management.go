@@ -41,6 +41,12 @@ func (m *management) flow(seg *segment, after service.Mark, n int) {
 	m.queue.Flow(seg, after, n)
 }
 
+// apart has the queue know of a message of a flow that gathers what is between two marks.
+func (m *management) apart(seg *segment, after, until service.Mark) {
+	m.runs++
+	m.queue.Apart(seg, after, until)
+}
+
 func (m *management) recount() {
 	m.runs = 0
 	for range m.queue.Runs() {

@@ -35,6 +35,13 @@ type repeated struct {
 	src   service.Source
 }
 
+// limit has a source that gathers do so up to a mark.
+func (s *repeated) limit(until service.Mark) {
+	if g, ok := s.src.(service.Gathering); ok {
+		g.Limit(until)
+	}
+}
+
 // maxReplayed is how many bytes of the session's own stanzas are written at once.
 const maxReplayed = 64 << 10
 
@@ -67,9 +74,12 @@ func (x *Session) forget(which func(*segment) bool, keep uint32) {
 			n = min(n, max(keep, at)-at)
 		}
 		at += run.Count
-		if run.Stanza != nil {
+		switch {
+		case run.Stanza != nil:
 			q.Stanza(run.Stanza)
-		} else {
+		case run.Apart && n > 0:
+			q.Apart(run.Flow, run.After, run.Until)
+		default:
 			q.Flow(run.Flow, run.After.Plus(int(run.Skip)), int(n))
 		}
 	}
@@ -85,6 +95,7 @@ func (x *Session) replayed(r *replay) {
 	for _, a := range append([]*attached(nil), x.flows...) {
 		if s := r.sources[a.seg]; s != nil {
 			delete(r.sources, a.seg)
+			s.limit(service.Mark{})
 			a.adopt(s.group, s.src)
 		} else if !a.gone {
 			a.open()
@@ -174,6 +185,7 @@ func (r *replay) flow(run stream.Run[*segment, service.Mark], skip, done uint32)
 		s = &repeated{g, src}
 		r.sources[run.Flow] = s
 	}
+	s.limit(run.Until)
 	p, st := s.src.Next()
 	switch st {
 	case edge.Ready:
@@ -184,6 +196,10 @@ func (r *replay) flow(run stream.Run[*segment, service.Mark], skip, done uint32)
 		if st == edge.Ended {
 			delete(r.sources, run.Flow)
 			s.src.Close()
+		} else if run.Apart { // what it gathered is not kept any more, or may not be read
+			r.x.sm.queue.Drop(done)
+			r.x.sm.recount()
+			return edge.Idle
 		}
 		r.x.forget(func(seg *segment) bool { return seg == run.Flow }, done)
 		return edge.Idle

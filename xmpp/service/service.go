@@ -76,7 +76,8 @@ type Handle interface {
 type Flow interface {
 	// Key is comparable. From the same Mark, flows with equal keys have the same bytes for the same time, whoever reads
 	// them: a link with many addresses opens one of them for all that stand at the same Mark, and a flow that begins
-	// elsewhere goes on alone until its Mark is theirs. What depends on the reader (its rights) belongs in the key.
+	// elsewhere goes on alone until its Mark is theirs. What depends on the reader (its rights) belongs in the key. What a
+	// [Gathering] source puts into one message may differ, and what the messages say in all does not.
 	Key() any
 
 	// Mark returns where the flow begins.
@@ -106,6 +107,18 @@ type Source interface {
 	// keys that are both Idle have equal Marks unless the journal moved between the calls. It is called when the cursor
 	// stands: not while Fetch runs nor between Next and Advance.
 	Mark() Mark
+}
+
+// Gathering is a Source that puts into one message what several would say, as many as wait when it is asked. Where its messages end
+// is not the same a second time, so that they cannot be counted: between two of them there is no place but the source's Mark. Next
+// returns one message at a time.
+type Gathering interface {
+	Source
+
+	// Limit has Next return Idle in the place of what lies behind the mark, until it is called again: with a later mark, or with
+	// the zero Mark for no limit. It is for who gives out again a message that ended there, and gets the same as long as all is
+	// kept. It is called when the cursor stands.
+	Limit(until Mark)
 }
 
 // Mark is a place in a flow: after everything up to Offset in the life Epoch of the journal, and after Skip messages of the

@@ -25,6 +25,8 @@ type Run[F comparable, M any] struct {
 	After  M      // those that follow After in it,
 	Skip   uint32 // without the first Skip of them, which have been acknowledged
 	Count  uint32 // stanzas; 1 beside Stanza
+	Apart  bool   // the one stanza gathers what is between After and
+	Until  M
 }
 
 // Stanza adds a copy of one stanza.
@@ -37,7 +39,13 @@ func (q *Queue[F, M]) Stanza(b []byte) {
 // Continues reports whether the last that was sent was of the flow: then Flow needs no mark.
 func (q *Queue[F, M]) Continues(f F) bool {
 	n := len(q.runs)
-	return n > 0 && q.runs[n-1].Stanza == nil && q.runs[n-1].Flow == f
+	return n > 0 && q.runs[n-1].Stanza == nil && q.runs[n-1].Flow == f && !q.runs[n-1].Apart
+}
+
+// Apart adds one message that gathers what a flow has between two marks. It is a run of its own.
+func (q *Queue[F, M]) Apart(f F, after, until M) {
+	q.runs = append(q.runs, Run[F, M]{Flow: f, After: after, Count: 1, Apart: true, Until: until})
+	q.unack++
 }
 
 // Flow adds n messages of a flow, which follow after in it. Where the flow's previous messages were the last that was sent,
@@ -82,6 +90,19 @@ func (q *Queue[F, M]) Ack(h uint32) error {
 		q.runs = nil
 	}
 	return nil
+}
+
+// Drop forgets the run that holds the message behind n others of the queue: there is nothing to be sent again of it.
+func (q *Queue[F, M]) Drop(n uint32) {
+	for i, r := range q.runs {
+		if n < r.Count {
+			q.unack -= r.Count
+			q.stored -= len(r.Stanza)
+			q.runs = slices.Delete(q.runs, i, i+1)
+			return
+		}
+		n -= r.Count
+	}
 }
 
 // Runs yields what is not acknowledged, oldest first. The queue must not be changed meanwhile.

@@ -18,6 +18,7 @@ func TestQueue(t *testing.T) {
 		stanza string // "" for one of a flow
 		flow   int
 		place  int // in the flow
+		until  int // of one that gathers what is up to there, else 0
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		var q Queue[int, int] // a mark is the number of messages before it
@@ -27,6 +28,7 @@ func TestQueue(t *testing.T) {
 		start := rapid.SampledFrom([]uint32{0, math.MaxUint32 - 3}).Draw(t, "start")
 		q.acked = start
 		acked, total := start, start
+		dropped := false
 		check := func() {
 			t.Helper()
 			var got []sent
@@ -42,10 +44,13 @@ func TestQueue(t *testing.T) {
 				}
 				for i := range r.Count {
 					if r.Stanza == nil {
-						got = append(got, sent{flow: r.Flow, place: r.After + int(r.Skip) + int(i)})
+						got = append(got, sent{flow: r.Flow, place: r.After + int(r.Skip) + int(i), until: r.Until})
 					}
 				}
-				if r.Stanza == nil && last.Stanza == nil && last.Count > 0 && last.Flow == r.Flow {
+				if r.Apart && (r.Count != 1 || r.Skip != 0) {
+					t.Fatalf("%+v", r)
+				}
+				if r.Stanza == nil && last.Stanza == nil && last.Count > 0 && last.Flow == r.Flow && !r.Apart && !last.Apart && !dropped {
 					t.Fatal("two runs of one flow follow each other")
 				}
 				last = r
@@ -79,6 +84,26 @@ func TestQueue(t *testing.T) {
 				}
 				total += uint32(n)
 			},
+			"apart": func(t *rapid.T) {
+				f, n := rapid.IntRange(1, 2).Draw(t, "flow"), rapid.IntRange(1, 4).Draw(t, "gathered")
+				m := sent{flow: f, place: places[f], until: places[f] + n}
+				q.Apart(f, m.place, m.until)
+				model = append(model, m)
+				places[f] += n
+				total++
+			},
+			"drop": func(t *rapid.T) {
+				n := rapid.IntRange(0, len(model)).Draw(t, "dropped")
+				if n == len(model) || model[n].until == 0 {
+					return
+				}
+				q.Drop(uint32(n))
+				if model = slices.Delete(model, n, n+1); len(model) == 0 {
+					model = nil
+				}
+				total--
+				dropped = true
+			},
 			"ack": func(t *rapid.T) {
 				n := rapid.IntRange(0, len(model)).Draw(t, "acked")
 				acked += uint32(n)
@@ -101,9 +126,12 @@ func TestQueue(t *testing.T) {
 			"resume": func(t *rapid.T) {
 				// What is left is sent again, in the same order, and counted anew.
 				for _, r := range q.Take() {
-					if r.Stanza != nil {
+					switch {
+					case r.Stanza != nil:
 						q.Stanza(r.Stanza)
-					} else {
+					case r.Apart:
+						q.Apart(r.Flow, r.After, r.Until)
+					default:
 						q.Flow(r.Flow, r.After+int(r.Skip), int(r.Count))
 					}
 				}

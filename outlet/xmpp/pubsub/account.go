@@ -142,7 +142,7 @@ func (a *account) reconcile(node string, from func(*model.Subscription) service.
 		if !ok {
 			continue
 		}
-		key := channelKey{node: sub.Node, body: sub.Options.IncludeBody}
+		key := channelKey{node: sub.Node, body: sub.Options.IncludeBody, digest: sub.Options.Digest}
 		if several(subs, sub) {
 			key.subID = sub.SubID
 		}

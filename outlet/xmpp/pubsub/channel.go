@@ -26,10 +26,11 @@ type channelKey struct {
 	subID    string // if the subscriber has several subscriptions to the node
 	audience string
 	body     bool
+	digest   bool
 }
 
 func (ch *channel) form() form {
-	return form{service: ch.srv.opt.Domain, body: ch.key.body, subID: ch.key.subID, model: ch.srv.opt.Model}
+	return form{service: ch.srv.opt.Domain, body: ch.key.body, subID: ch.key.subID, digest: ch.key.digest, model: ch.srv.opt.Model}
 }
 
 func (ch *channel) glob() bool {
@@ -136,7 +137,7 @@ func (p *pushed) Open(after service.Mark) (*edge.Group, service.Source, error) {
 	}
 	switch kind := tidings.KindOf(err); {
 	case err == nil:
-		return g, &reading{Source: src, channel: ch}, nil
+		return g, ch.form().gather(&reading{Source: src, channel: ch}), nil
 	case kind == tidings.ErrForbidden || kind == tidings.ErrUnauthenticated:
 		// Another flow takes its place, if one is to.
 		s.end(ch)

@@ -89,7 +89,7 @@ func (f *flow) Open(after service.Mark) (*edge.Group, service.Source, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return g, source{src, f}, nil
+	return g, f.form.gather(source{src, f}), nil
 }
 
 // source notes where it stands when it ends.
@@ -159,11 +159,7 @@ func (c *client) reconcileFrom(node string, from func(*model.Subscription) servi
 		}
 		p := place{sub.Node, sub.SubID}
 		wanted[p] = true
-		fm := form{service: c.srv.domain.String(), body: sub.Options.IncludeBody, model: c.srv.opt.Model}
-		if several(subs, sub) {
-			fm.subID = sub.SubID
-		}
-		c.push(p, query, fm, func() service.Mark { return from(sub) })
+		c.push(p, query, c.srv.form(sub, several(subs, sub)), func() service.Mark { return from(sub) })
 	}
 	for _, f := range slices.Clone(c.flows) {
 		if (node == "" || f.place.node == node) && !wanted[f.place] {
@@ -261,9 +257,7 @@ func (c *client) last(ctx context.Context, sub *model.Subscription, to jid.JID, 
 	if err != nil || it.Position.Offset > upTo.Offset {
 		return nil
 	}
-	fm := form{service: c.srv.domain.String(), body: sub.Options.IncludeBody, model: c.srv.opt.Model}
-	if several {
-		fm.subID = sub.SubID
-	}
+	fm := c.srv.form(sub, several)
+	fm.digest = false
 	return fm.message(to, it)
 }

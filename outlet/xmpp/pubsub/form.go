@@ -28,11 +28,23 @@ type form struct {
 	service string
 	body    bool   // messages have a body (pubsub#include_body)
 	subID   string // of the subscription, where its subscriber has several
+	digest  bool   // messages are in parts, for digest
 	model   *model.Service
 }
 
+// form returns the form of a subscription's notifications, which say its SubID where its subscriber has several.
+func (s *Server) form(sub *model.Subscription, several bool) form {
+	f := form{service: s.domain.String(), body: sub.Options.IncludeBody, digest: sub.Options.Digest, model: s.opt.Model}
+	if several {
+		f.subID = sub.SubID
+	}
+	return f
+}
+
 // Key names the form.
-func (f form) Key() string { return fmt.Sprintf("xmpp pubsub %s %t %s", f.service, f.body, f.subID) }
+func (f form) Key() string {
+	return fmt.Sprintf("xmpp pubsub %s %t %t %s", f.service, f.body, f.digest, f.subID)
+}
 
 // config returns how the topic's node wants its notifications to be.
 func (f form) config(t tidings.Topic) *model.Config {
@@ -56,9 +68,8 @@ func (f form) Append(dst []byte, it *hub.Item) []byte {
 
 // append appends the message from the attributes behind to up to the end of its content.
 func (f form) append(dst []byte, it *hub.Item, c *model.Config) []byte {
-	dst = attr(append(dst, " from='"...), f.service)
-	dst = it.Position.AppendText(append(dst, "' id='"...))
-	dst = append(dst, '\'')
+	dst = f.part(append(attr(append(dst, " from='"...), f.service), "' id='"...))
+	dst = append(f.part(it.Position.AppendText(dst)), '\'')
 	if c.NotificationType == "headline" {
 		dst = append(dst, " type='headline'"...)
 	}
@@ -69,7 +80,13 @@ func (f form) append(dst []byte, it *hub.Item, c *model.Config) []byte {
 		dst = append(xmlstream.AppendText(dst, f.subID), "</header></headers>"...)
 	}
 	if f.body {
-		dst = append(xmlstream.AppendText(append(dst, "<body>"...), wire.Body(it)), "</body>"...)
+		dst = append(dst, "<body>"...)
+	}
+	if dst = f.part(dst); f.body {
+		dst = xmlstream.AppendText(dst, wire.Body(it))
+	}
+	if dst = f.part(dst); f.body {
+		dst = append(dst, "</body>"...)
 	}
 	dst = attr(append(dst, "<stanza-id xmlns='"+nsSID+"' by='"...), f.service)
 	dst = it.Position.AppendText(append(dst, "' id='"...))
@@ -81,14 +98,22 @@ func (f form) appendEvent(dst []byte, it *hub.Item, c *model.Config) []byte {
 	dst = attr(append(dst, "<event xmlns='"+nsEvent+"'><items node='"...), it.Topic.Node())
 	switch {
 	case it.Kind == tidings.Retract:
-		dst = attr(append(dst, "'><retract id='"...), it.ItemID())
+		dst = attr(append(f.part(append(dst, "'>"...)), "<retract id='"...), it.ItemID())
 		dst = append(dst, "'/>"...)
 	case !c.PersistItems && !c.DeliverPayloads:
-		return append(dst, "'/></event>"...)
+		return append(f.part(f.part(append(dst, "'/>"...))), "</event>"...)
 	default:
-		dst = f.appendItem(append(dst, "'>"...), it, nsEvent, c.DeliverPayloads)
+		dst = f.appendItem(f.part(append(dst, "'>"...)), it, nsEvent, c.DeliverPayloads)
 	}
-	return append(dst, "</items></event>"...)
+	return append(f.part(dst), "</items></event>"...)
+}
+
+// part ends a part of a message that a digest is made of.
+func (f form) part(dst []byte) []byte {
+	if f.digest {
+		dst = append(dst, partEnd)
+	}
+	return dst
 }
 
 // appendItem appends an item as an element of the namespace space.

@@ -222,14 +222,12 @@ func (p *process) publish(node string, ids ...string) {
 func items(stanzas []string) map[string][]string {
 	got := map[string][]string{}
 	for _, st := range stanzas {
-		_, rest, ok := strings.Cut(st, "<item id='")
-		if !ok {
-			continue
-		}
-		id, _, _ := strings.Cut(rest, "'")
 		_, to, _ := strings.Cut(st, "to='")
 		to, _, _ = strings.Cut(to, "'")
-		got[to] = append(got[to], id)
+		for _, item := range strings.Split(st, "<item id='")[1:] {
+			id, _, _ := strings.Cut(item, "'")
+			got[to] = append(got[to], id)
+		}
 	}
 	return got
 }

@@ -85,12 +85,16 @@ func config(field, value string) string {
 	return fmt.Sprintf("<x xmlns='jabber:x:data' type='submit'><field var='pubsub#%s'><value>%s</value></field></x>", field, value)
 }
 
-// number returns the node and the number of an item that numbered has appended; ok is false for any other stanza.
-func number(st *stanza.Stanza) (node string, n int, ok bool) {
+// numbersIn returns the node and the numbers of the items that numbered has appended; of any other stanza there are none.
+func numbersIn(st *stanza.Stanza) (node string, all []int) {
 	items := st.Element.Child(model.NS+"#event", "event").Child(model.NS+"#event", "items")
-	id := items.Child(model.NS+"#event", "item").Attr("id")
-	_, err := fmt.Sscanf(id, "n%d", &n)
-	return items.Attr("node"), n, err == nil
+	for item := range items.Children() {
+		n := 0
+		if _, err := fmt.Sscanf(item.Attr("id"), "n%d", &n); err == nil {
+			all = append(all, n)
+		}
+	}
+	return items.Attr("node"), all
 }
 
 // numbered appends an item that says its number.
@@ -99,10 +103,20 @@ func (f *fixture) numbered(topic string, n int) {
 }
 
 // A session whose connection is cut again and again, anywhere, has every item of its subscriptions once and in order: of a node
-// by its bare JID, and of a pattern by its full one.
+// by its bare JID, and of a pattern by its full one, whether they come in digests or not.
 func TestResumption(t *testing.T) {
 	t.Parallel()
-	const events = 250
+	t.Run("one by one", func(t *testing.T) {
+		t.Parallel()
+		resumption(t, 250, "")
+	})
+	t.Run("digests", func(t *testing.T) {
+		t.Parallel()
+		resumption(t, 1000, "<options>"+config("digest", "1")+"</options>")
+	})
+}
+
+func resumption(t *testing.T, events int, options string) {
 	f := serve(newWorld(t))
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
@@ -113,8 +127,8 @@ func TestResumption(t *testing.T) {
 	x := f.login(ctx, "francisco", func(cfg *dial.Config) { cfg.DialContext = cut.DialContext })
 	f.login(ctx, "hamlet", nil).set("<create node='n'/>")
 	x.say("<presence/>")
-	x.set("<subscribe node='n' jid='francisco@localhost'/>")
-	x.set("<subscribe node='/sport/*' jid='%s'/>", x.JID())
+	x.set("<subscribe node='n' jid='francisco@localhost'/>%s", options)
+	x.set("<subscribe node='/sport/*' jid='%s'/>%s", x.JID(), options)
 	last := map[string]int{"n": 0, "/sport/a": 0} // the number of the last item
 	published := make(chan struct{})
 	next := make(chan struct{}, 1)
@@ -134,7 +148,7 @@ func TestResumption(t *testing.T) {
 			}
 		}
 	}()
-	dials := 0
+	dials, digests := 0, 0
 	broken := false
 	for last["n"] < events || last["/sport/a"] < events {
 		st, err := x.Next(ctx)
@@ -155,14 +169,16 @@ func TestResumption(t *testing.T) {
 			}
 			continue
 		}
-		node, n, ok := number(&st)
-		if !ok {
-			continue
+		node, all := numbersIn(&st)
+		if len(all) > 1 {
+			digests++
 		}
-		if n != last[node]+1 {
-			t.Fatalf("%s: item %d behind %d, after %d connections", node, n, last[node], dials)
+		for _, n := range all {
+			if n != last[node]+1 {
+				t.Fatalf("%s: item %d behind %d, after %d connections", node, n, last[node], dials)
+			}
+			last[node] = n
 		}
-		last[node] = n
 		select {
 		case next <- struct{}{}:
 		default:
@@ -172,7 +188,10 @@ func TestResumption(t *testing.T) {
 	if dials < 10 {
 		t.Errorf("only %d connections were cut", dials)
 	}
-	t.Logf("%d connections", dials)
+	if (digests > 0) != (options != "") {
+		t.Errorf("%d digests", digests)
+	}
+	t.Logf("%d connections, %d digests", dials, digests)
 }
 
 // What takes a right away from a session that waits to be resumed is honoured when it comes back: of what it may not read any
@@ -208,6 +227,9 @@ func TestResumptionAfterChange(t *testing.T) {
 		{"a body", "open", func(f *fixture, o *client) {
 			f.login(o.ctx, "francisco", elsewhere).set("<options node='n' jid='francisco@localhost'>%s</options>", config("include_body", "1"))
 		}, "4 5 6"},
+		{"digests", "open", func(f *fixture, o *client) {
+			f.login(o.ctx, "francisco", elsewhere).set("<options node='n' jid='francisco@localhost'>%s</options>", config("digest", "1"))
+		}, "4 5 6"},
 		{"deleted", "open", func(_ *fixture, o *client) { o.own("<delete node='n'/>") }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -232,11 +254,13 @@ func TestResumptionAfterChange(t *testing.T) {
 					if err != nil {
 						t.Fatalf("%v: %v", got, err)
 					}
-					of, m, ok := number(&st)
-					if ok && of == "n" {
-						got = append(got, fmt.Sprint(m))
+					of, all := numbersIn(&st)
+					for _, m := range all {
+						if of == "n" {
+							got = append(got, fmt.Sprint(m))
+						}
 					}
-					if ok && of == node && m == n {
+					if of == node && slices.Contains(all, n) {
 						return
 					}
 				}
