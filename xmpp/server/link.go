@@ -68,6 +68,16 @@ func (l *link) begin(c *edge.Conn) {
 	l.process()
 }
 
+// do runs f on the goroutine that owns the connection, if that is open then: a session that has another connection by that time is
+// not its own any more.
+func (l *link) do(f func()) {
+	l.conn.Do(func() {
+		if !l.closed {
+			f()
+		}
+	})
+}
+
 func (l *link) input(c *edge.Conn, p []byte) error {
 	l.begin(c)
 	if !l.deaf && !l.closed {

@@ -162,7 +162,7 @@ func (x *Session) acknowledged(h uint32) *stream.Error {
 // check looks at what is not acknowledged, on the goroutine that owns the connection.
 func (x *Session) check(l *link) {
 	m := x.sm
-	if x.link != l || m == nil || m.queue.Len() == 0 {
+	if m == nil || m.queue.Len() == 0 {
 		return
 	}
 	switch {

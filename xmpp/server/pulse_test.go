@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 
@@ -14,9 +15,10 @@ import (
 
 // pulse is a service with one flow, of numbered messages. A message to it does something: see Stanza.
 type pulse struct {
-	e    *edge.Edge
-	g    *edge.Group
-	name string // its domain
+	e     *edge.Edge
+	g     *edge.Group
+	name  string // its domain
+	joins bool   // messages are put together
 
 	mu    sync.Mutex
 	ends  []int // of messages in bytes
@@ -114,6 +116,9 @@ func (b *beats) Open(after service.Mark) (*edge.Group, service.Source, error) {
 	}
 	b.p.open++
 	src := &beating{p: b.p, at: int(after.Offset)}
+	if b.p.joins {
+		return b.p.g, &joining{beating: src, most: rand.IntN(7) + 1}, nil
+	}
 	return b.p.g, service.Behind(src, after, nil), nil
 }
 
@@ -172,4 +177,43 @@ func (s *beating) Close() {
 	s.p.mu.Lock()
 	s.p.open--
 	s.p.mu.Unlock()
+}
+
+// joining is a source that gathers: of up to so many messages it makes one with all their numbers. Under a limit it takes what there
+// is up to there.
+type joining struct {
+	*beating
+	most, until int
+	buf         []byte
+	upTo        int
+}
+
+func (s *joining) Limit(m service.Mark) { s.until = int(m.Offset) }
+
+func (s *joining) Next() ([]byte, edge.Status) {
+	_, st := s.beating.Next()
+	if st != edge.Ready {
+		return nil, st
+	}
+	s.upTo = min(s.next, s.at+s.most)
+	if s.until > 0 {
+		if s.upTo = s.until; s.at >= s.until {
+			return nil, edge.Idle
+		}
+	}
+	s.buf = fmt.Appendf(nil, "\x00 from='%s'><body>", s.p.name)
+	for n := s.at; n < s.upTo; n++ {
+		s.buf = fmt.Appendf(s.buf, "%d ", n+1)
+	}
+	s.buf = append(s.buf, "</body></message>"...)
+	return s.buf, edge.Ready
+}
+
+func (s *joining) Advance(n int) []byte {
+	s.fetched = false
+	if n == 0 {
+		return nil
+	}
+	s.at = s.upTo
+	return s.buf[n:]
 }

@@ -274,7 +274,7 @@ func (s *Server) tick(check bool) {
 		l := x.carrier
 		x.mu.Unlock()
 		if l != nil {
-			l.conn.Do(func() { x.check(l) })
+			l.do(func() { x.check(l) })
 		}
 	}
 }

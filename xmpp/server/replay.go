@@ -138,7 +138,7 @@ func (r *replay) Next() ([]byte, edge.Status) {
 		switch {
 		case !found:
 			r.over = true
-			r.l.conn.Do(func() { r.x.replayed(r) })
+			r.l.do(func() { r.x.replayed(r) })
 		case run.Stanza != nil:
 			r.own(done)
 			return *r.buf, edge.Ready

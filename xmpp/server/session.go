@@ -133,7 +133,7 @@ func (x *Session) enqueue(o op) bool {
 	}
 	x.scheduled = true
 	x.mu.Unlock()
-	l.conn.Do(func() { x.drain(l) })
+	l.do(func() { x.drain(l) })
 	return true
 }
 
@@ -281,7 +281,7 @@ func (x *Session) Close(reason string, err *stream.Error) {
 	switch x.state {
 	case online:
 		x.mu.Unlock()
-		l.conn.Do(func() { // behind what has been sent before
+		l.do(func() { // behind what has been sent before
 			x.drain(l)
 			l.conn.Close(reason, l.goodbye(err))
 		})
