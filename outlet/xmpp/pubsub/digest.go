@@ -99,6 +99,9 @@ func (d *digest) Next() ([]byte, edge.Status) {
 			if st != edge.Behind && d.ahead {
 				return d.write(), edge.Ready
 			}
+			if st == edge.Idle {
+				d.messages = nil // many stand idle
+			}
 			return p, st
 		}
 		n, over := d.collect(p)
