@@ -44,6 +44,8 @@ func (j *JetStream) startServer() (err error) {
 	}
 	srv.SetLoggerV2(serverLog{j.log}, false, false, false)
 	j.srv = srv
+	stop := readAhead(j.streamDir(j.opts.Stream), j.log)
+	defer stop()
 	srv.Start()
 	if !srv.ReadyForConnections(j.opts.Timeout) || !srv.JetStreamEnabled() {
 		return tidings.Errorf(tidings.ErrUnavailable, "journal: the store in %s did not start; the log says why", j.opts.Dir)
