@@ -360,8 +360,8 @@ func TestTailIsBounded(t *testing.T) {
 	if len(tl.evs) < 20 {
 		t.Errorf("only %d events", len(tl.evs))
 	}
-	if _, _, ok := tl.read(tl.base-1, n, nil, 10); ok {
-		t.Error("the tail says it reaches back further than it does")
+	if _, base, ok := tl.read(tl.base-1, n, nil, 10); ok || base != tl.base {
+		t.Errorf("the tail says it reaches back further than it does, or to %d", base)
 	}
 	if evs, upTo, ok := tl.read(tl.base, n, nil, 1000); !ok || upTo != n || len(evs) != len(tl.evs) {
 		t.Errorf("read: %d events up to %d, %t", len(evs), upTo, ok)

@@ -43,12 +43,11 @@ func (j *JetStream) read(ctx context.Context, after tidings.Position, patterns [
 	if max <= 0 || after == head {
 		return nil, after, nil
 	}
-	if evs, upTo, ok := j.tail.read(after.Offset, head.Offset, patterns, max); ok {
+	evs, upTo, ok := j.tail.read(after.Offset, head.Offset, patterns, max)
+	if ok {
 		return evs, j.pos(upTo), nil
 	}
-	base, _ := j.tail.bounds()
-	limit := min(head.Offset, base)
-	evs, upTo, err := j.readStore(ctx, after.Offset, limit, patterns, max)
+	evs, upTo, err := j.readStore(ctx, after.Offset, min(head.Offset, upTo), patterns, max)
 	if err != nil {
 		if j.isClosed() {
 			err = errClosed()

@@ -15,7 +15,7 @@ import (
 
 // A journal that was closed is not read again; one that was not, in the order of its blocks.
 func TestReadAhead(t *testing.T) {
-	o := Options{Dir: t.TempDir()}
+	o := Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)}
 	var dir string
 	fill := func() {
 		t.Helper()

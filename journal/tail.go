@@ -98,12 +98,12 @@ func (t *tail) bounds() (base, last uint64) {
 }
 
 // read returns up to max events in (after, limit] that match, and the offset up to which that is complete. It reports
-// false if the tail does not reach back to after.
+// false if the tail does not reach back to after, with the offset, behind after, from which on it is complete.
 func (t *tail) read(after, limit uint64, patterns []tidings.Pattern, max int) (evs []tidings.Event, upTo uint64, ok bool) {
 	t.mu.RLock()
-	if after < t.base {
+	if base := t.base; after < base {
 		t.mu.RUnlock()
-		return nil, 0, false
+		return nil, base, false
 	}
 	all := t.evs
 	t.mu.RUnlock()
