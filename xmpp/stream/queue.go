@@ -42,7 +42,8 @@ func (q *Queue[F, M]) Continues(f F) bool {
 	return n > 0 && q.runs[n-1].Stanza == nil && q.runs[n-1].Flow == f && !q.runs[n-1].Apart
 }
 
-// Apart adds one message that gathers what a flow has between two marks. It is a run of its own.
+// Apart adds one message that gathers what a flow has between two marks. It is a run of its own; a flow's messages are all apart, or
+// none is.
 func (q *Queue[F, M]) Apart(f F, after, until M) {
 	q.runs = append(q.runs, Run[F, M]{Flow: f, After: after, Count: 1, Apart: true, Until: until})
 	q.unack++
