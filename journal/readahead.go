@@ -86,7 +86,7 @@ func unindexed(dir string) (blocks []string, bytes int64) {
 			}
 		}
 	}
-	if last == nil || index != nil && !index.ModTime().Before(last.ModTime()) {
+	if bytes == 0 || index != nil && !index.ModTime().Before(last.ModTime()) {
 		return nil, 0
 	}
 	slices.Sort(numbers)

@@ -330,13 +330,24 @@ func (s *Server) keep() error {
 		return nil
 	}
 	const most = 10 * time.Second
-	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		switch all, err := s.kept(); {
-		case err != nil:
+	late := time.NewTimer(most)
+	defer late.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		all, err := s.kept()
+		if err != nil {
 			return fmt.Errorf("xmpppeer: %w", err)
-		case all:
+		}
+		if all {
 			return nil
-		case time.Since(began) > most:
+		}
+		select {
+		case <-tick.C:
+		case gone := <-s.exited:
+			s.exited <- gone
+			return fmt.Errorf("xmpppeer: %s has ended: %v", s.Name, gone)
+		case <-late.C:
 			return fmt.Errorf("xmpppeer: %s has not written its accounts within %v", s.Name, most)
 		}
 	}
