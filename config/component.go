@@ -28,6 +28,8 @@ type Component struct {
 	Host       string `toml:"host"`        // the server's own domain; empty: the component's without its first label
 	// Senders are domains of more connections to addr, which share what is sent; MaxSenders at most.
 	Senders []string `toml:"senders"`
+	// Multicast has host distribute messages for many addresses (XEP-0033), if it can.
+	Multicast bool `toml:"multicast"`
 	// Over names the component whose link this domain shares, which then says how the server is reached.
 	Over string `toml:"over"`
 
@@ -109,7 +111,8 @@ func (v *checker) components(c *Config) {
 			name string
 			set  bool
 		}{{"addr", p.Addr != ""}, {"secret", p.Secret != ""}, {"secret_file", p.SecretFile != ""}, {"tls", p.TLS}, {"tls_ca", p.TLSCA != ""},
-			{"tls_name", p.TLSName != ""}, {"unsafe_plaintext", p.UnsafePlaintext}, {"senders", len(p.Senders) > 0}} {
+			{"tls_name", p.TLSName != ""}, {"unsafe_plaintext", p.UnsafePlaintext}, {"senders", len(p.Senders) > 0},
+			{"multicast", p.Multicast}} {
 			if k.set {
 				v.bad(key+"."+k.name, "goes with a link of its own, and over names the one of %s", p.Over)
 			}
@@ -142,6 +145,9 @@ func (v *checker) link(key string, p *Component) {
 	}
 	if len(p.Senders) > MaxSenders {
 		v.bad(key+".senders", "are %d: want at most %d", len(p.Senders), MaxSenders)
+	}
+	if p.Multicast && len(p.Senders) > 0 {
+		v.bad(key+".multicast", "does not go with senders: one message for many has one connection")
 	}
 	if known && !p.TLS && !p.UnsafePlaintext && !isLoopback(host) {
 		v.bad(key+".addr", "is %q, on another machine, without TLS: everybody on the way reads along, and may speak for every account. Set tls, or unsafe_plaintext = true in [[component]]", p.Addr)

@@ -23,6 +23,7 @@ domain = "rooms.chat.example.net"
 serves = "rooms"
 secret_file = "/etc/tidings/rooms.secret"
 host = "example.net"
+multicast = true
 tls = true
 tls_ca = "ca.pem"
 tls_name = "chat.example.net"
@@ -37,7 +38,7 @@ over = "pubsub.example.org"
 		{Addr: "127.0.0.1:5347", Domain: "pubsub.example.org", Serves: ServesPubSub, Secret: "hush-1", Host: "example.org",
 			Senders: []string{"out1.example.org", "out2.example.org"}, CreateNodes: true},
 		{Addr: "xmpp.example.net:5276", Domain: "rooms.chat.example.net", Serves: ServesRooms, SecretFile: "/etc/tidings/rooms.secret", Host: "example.net",
-			TLS: true, TLSCA: "ca.pem", TLSName: "chat.example.net"},
+			Multicast: true, TLS: true, TLSCA: "ca.pem", TLSName: "chat.example.net"},
 		{Domain: "rooms.example.org", Serves: ServesRooms, Host: "example.org", Over: "pubsub.example.org"},
 	}
 	if d := cmp.Diff(want, c); d != "" {
@@ -121,6 +122,7 @@ func TestComponentsRefused(t *testing.T) {
 				p.Senders = append(p.Senders, fmt.Sprintf("out%d.example", i))
 			}
 		}), "component[0].senders are 16: want at most 15"},
+		{"multicast and senders", one(func(p *Component) { p.Multicast, p.Senders = true, []string{"a.example"} }), "component[0].multicast does not go with senders"},
 		{"over nothing", one(func(p *Component) {
 			*p = Component{Domain: p.Domain, Serves: p.Serves, Host: "example.org", Over: "x.example.org"}
 		}),

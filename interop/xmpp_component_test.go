@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,7 @@ func (s *server) linked(ctx context.Context, want int) {
 // linkStatus is what /status says of a link.
 type linkStatus struct {
 	Connected bool
+	Multicast bool
 	Waiting   bool   `json:"waiting_for_lease"`
 	Error     string `json:"last_error"`
 }
@@ -286,19 +288,61 @@ func TestXMPPComponentOneLink(t *testing.T) {
 	r.ended(ctx)
 }
 
-// TestXMPPComponentSenders: what is for several accounts goes over several connections to ejabberd. Each account has every item in
-// order, while Tidings and the server are killed.
-func TestXMPPComponentSenders(t *testing.T) {
+// manner is a way that doc/component.md has of being a server's components.
+type manner struct {
+	peer         string
+	link, config func(t *testing.T) string // the blocks of the server's configuration, and of that of Tidings
+	multicast    bool
+}
+
+var (
+	sending = manner{peer: "ejabberd", link: func(t *testing.T) string { return link(t, "ejabberd", 4) },
+		config: func(t *testing.T) string { return documented(t, "ejabberd", 3) }}
+	multicasting = manner{peer: "prosody", link: func(t *testing.T) string { return link(t, "prosody", 0) + documented(t, "Prosody", 3) },
+		config: func(t *testing.T) string { return documented(t, "Prosody", 4) }, multicast: true}
+)
+
+// behind starts the server and Tidings. Without blocks of its own the manner is that of behind.
+func (m manner) behind(ctx context.Context, t *testing.T, o xmpppeer.Options) *componentHost {
+	t.Helper()
+	if m.link == nil {
+		return behind(ctx, t, m.peer, o)
+	}
+	dir, err := filepath.Abs("../doc") // where Prosody's module is
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Link, o.Modules = m.link(t), dir
+	h := behindAs(ctx, t, m.peer, o, m.config(t), 2)
+	h.tidings.untilLinks(ctx, "know whether messages are distributed", func(links []linkStatus) bool {
+		return len(links) == 2 && links[0].Multicast == m.multicast && links[1].Multicast == m.multicast
+	})
+	return h
+}
+
+// TestXMPPComponentMany: what is for several accounts goes over several connections to ejabberd, and is sent to Prosody once. Each
+// account has every item in order, while Tidings and the server are killed.
+func TestXMPPComponentMany(t *testing.T) {
 	t.Parallel()
 	need(t, "slixmpp", debianPython("slixmpp")())
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	accounts := []string{"anna", "bert", "carl", "fred"} // anna and carl over the one, the others over the other
-	o := xmpppeer.Options{Link: link(t, "ejabberd", 4), Accounts: map[string]string{}}
-	for _, a := range accounts {
-		o.Accounts[a] = xmppPassword
+	for name, m := range map[string]manner{"senders": sending, "multicast": multicasting} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			defer cancel()
+			accounts := []string{"anna", "bert", "carl", "fred"} // of two connections, anna and carl have the one
+			o := xmpppeer.Options{Accounts: map[string]string{}}
+			for _, a := range accounts {
+				o.Accounts[a] = xmppPassword
+			}
+			manyThroughStops(ctx, t, m.behind(ctx, t, o), accounts)
+		})
 	}
-	h := behindAs(ctx, t, "ejabberd", o, documented(t, "ejabberd", 3), 2)
+}
+
+// manyThroughStops has accounts read one node while Tidings and the server of others end.
+func manyThroughStops(ctx context.Context, t *testing.T, h *componentHost, accounts []string) {
+	t.Helper()
 	publish := h.tidings.publishOver(ctx)
 	const node, each = "/garden/shared", 30
 	n := 0

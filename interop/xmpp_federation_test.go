@@ -46,16 +46,17 @@ func TestXMPPServersElsewhere(t *testing.T) {
 	}
 }
 
-// federated starts a server with Tidings as its components, and another one with an account, anna@east.example, that reaches it.
-func federated(ctx context.Context, t *testing.T, with, from string) (h, east *componentHost) {
+// federated starts a server with Tidings as its components, and another one with accounts, anna and bert at east.example, that
+// reaches it.
+func federated(ctx context.Context, t *testing.T, with manner, from string) (h, east *componentHost) {
 	t.Helper()
 	dns, err := xmpppeer.NewNames()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { dns.Close() })
-	h = behind(ctx, t, with, xmpppeer.Options{Names: dns})
-	s := peer(t, from, xmpppeer.Options{Domain: eastDomain, Names: dns, Accounts: map[string]string{"anna": xmppPassword}})
+	h = with.behind(ctx, t, xmpppeer.Options{Names: dns})
+	s := peer(t, from, xmpppeer.Options{Domain: eastDomain, Names: dns, Accounts: map[string]string{"anna": xmppPassword, "bert": xmppPassword}})
 	return h, &componentHost{Server: s, xmppHost: xmppHost{s.C2S, s.WebSocket}}
 }
 
@@ -74,14 +75,14 @@ func abroad(ctx context.Context, t *testing.T, c *xmppClient, h, east *component
 	}
 }
 
-// TestXMPPFederation: a user of one Prosody subscribes to a node of Tidings behind another one and gets each item in order, server
+// TestXMPPFederation: users of one Prosody subscribe to a node of Tidings behind another one and get each item in order, server
 // to server, also when either server, or Tidings, is started again.
 func TestXMPPFederation(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	h, east := federated(ctx, t, "prosody", "prosody")
-	throughStops(ctx, t, h.tidings.publishOver(ctx), east.xmppHost, []string{"anna@" + eastDomain + "/reader"}, hostDomain,
+	h, east := federated(ctx, t, multicasting, "prosody")
+	throughStops(ctx, t, h.tidings.publishOver(ctx), east.xmppHost, []string{"anna@" + eastDomain + "/reader", "bert@" + eastDomain + "/reader"}, hostDomain,
 		amid(func() { h.tidings.kill(); h.tidings.start() }),
 		amid(func() { east.restart(ctx, t, east.Halt) }),
 		// What this server has taken, and not yet passed on, goes with it, and the reader's session at the other one does not learn of
@@ -112,7 +113,7 @@ func TestXMPPFederationMixed(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
-			h, east := federated(ctx, t, names[0], names[1])
+			h, east := federated(ctx, t, manner{peer: names[0]}, names[1])
 			abroad(ctx, t, xmppClients[0], h, east, "/garden/mixed")
 		})
 	}

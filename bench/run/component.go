@@ -28,6 +28,13 @@ const (
 	componentSecret = "of this benchmark only"
 )
 
+// What doc/component.md has for the one peer and the other: ejabberd has a process for each connection, and Prosody one for all,
+// which reads a message for many once.
+const (
+	sendersLine   = `senders = ["` + senderDomain + `"]`
+	multicastLine = "multicast = true"
+)
+
 // A part is what a component has a server of others deliver.
 type part struct {
 	what string
@@ -50,15 +57,17 @@ var (
 		return b.load(ctx, t, slices.Concat(t.xmpp, t.component, []string{"-node", "/bench/{n}"}, more)...)
 	}}
 	nodePart = part{"a node of tidings", "", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
-		return b.behind(ctx, t, nil, more)
+		return b.behind(ctx, t, "", more)
 	}}
 	// Several items in one notification (pubsub#digest), for sessions that have asked for it.
 	digestPart = part{"a node of tidings in digests", "", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
-		return b.behind(ctx, t, nil, append([]string{"-digest"}, more...))
+		return b.behind(ctx, t, "", append([]string{"-digest"}, more...))
 	}}
-	// ejabberd has a process for each connection, Prosody one for all.
 	sharedPart = part{"a node of tidings with a sender", "ejabberd", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
-		return b.behind(ctx, t, []string{senderDomain}, more)
+		return b.behind(ctx, t, sendersLine, more)
+	}}
+	multicastPart = part{"a node of tidings with multicast", "prosody", func(ctx context.Context, b *bench, t *target, more []string) (measure.Result, error) {
+		return b.behind(ctx, t, multicastLine, more)
 	}}
 )
 
@@ -67,7 +76,7 @@ func component(ctx context.Context, b *bench) error {
 	n := b.small / 2
 	parts := []part{plainPart, clientPart, noticePart}
 	if len(b.chosen("tidings")) > 0 {
-		parts = append(parts, nodePart, digestPart, sharedPart)
+		parts = append(parts, nodePart, digestPart, sharedPart, multicastPart)
 	}
 	kept := map[string]measure.Result{}
 	peers := b.chosen("prosody", "ejabberd")
@@ -94,14 +103,10 @@ func component(ctx context.Context, b *bench) error {
 		}
 	}
 	for _, s := range peers {
-		best := nodePart // with what the peer has for it
-		if sharedPart.isOf(s.name) {
-			best = sharedPart
-		}
 		of := func(p part) float64 { return kept[s.name+p.what].PerSecond }
 		for _, p := range parts {
 			if r, ok := kept[s.name+p.what]; ok {
-				judged := (p.what == best.what || p.what == digestPart.what) && !b.quick
+				judged := !b.quick && (p.of != "" || p.what == digestPart.what)
 				b.add(deliveredBy(s.name, p.what, n, r, max(of(plainPart), of(clientPart)), of(noticePart), judged))
 			}
 		}
@@ -126,8 +131,8 @@ func deliveredBy(server, what string, n int, r measure.Result, plain, notices fl
 }
 
 // behind has this project's server deliver through a peer. What both servers cost is counted together.
-func (b *bench) behind(ctx context.Context, peer *target, senders, more []string) (r measure.Result, err error) {
-	t, err := b.startBehind(ctx, peer, senders)
+func (b *bench) behind(ctx context.Context, peer *target, link string, more []string) (r measure.Result, err error) {
+	t, err := b.startBehind(ctx, peer, link)
 	if err != nil {
 		return r, err
 	}
@@ -149,26 +154,23 @@ addr = %q
 domain = %q
 serves = "pubsub"
 secret = %q
-senders = %s
+%s
 `
 
-// asComponent returns the flags of a server that is a component of a peer. Its configuration is written into dir.
-func asComponent(peer *target, senders []string, dir string) ([]string, error) {
-	list, err := json.Marshal(append([]string{}, senders...)) // which TOML reads too
-	if err != nil {
-		return nil, err
-	}
+// asComponent returns the flags of a server that is a component of a peer. Its configuration, in which link is a key of the
+// component or nothing, is written into dir.
+func asComponent(peer *target, link, dir string) ([]string, error) {
 	file := filepath.Join(dir, "component.toml")
-	return []string{"--config", file}, os.WriteFile(file, fmt.Appendf(nil, behindConfig, peer.peer.Component, nodesDomain, componentSecret, list), 0o600)
+	return []string{"--config", file}, os.WriteFile(file, fmt.Appendf(nil, behindConfig, peer.peer.Component, nodesDomain, componentSecret, link), 0o600)
 }
 
 // startBehind starts this project's server as a component of a peer, and waits until the peer has taken it.
-func (b *bench) startBehind(ctx context.Context, peer *target, senders []string) (*target, error) {
+func (b *bench) startBehind(ctx context.Context, peer *target, link string) (*target, error) {
 	dir, err := b.folder("tidings")
 	if err != nil {
 		return nil, err
 	}
-	flags, err := asComponent(peer, senders, dir)
+	flags, err := asComponent(peer, link, dir)
 	if err != nil {
 		return nil, err
 	}

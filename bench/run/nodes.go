@@ -149,7 +149,7 @@ func (b *bench) startAlone(ctx context.Context, data string, nodes int) (*target
 
 // startPushing is startAlone for a component, and returns when all subscriptions are being pushed.
 func (b *bench) startPushing(ctx context.Context, peer *target, data string, nodes int) (*target, time.Duration, string, error) {
-	flags, err := asComponent(peer, nil, filepath.Dir(data))
+	flags, err := asComponent(peer, "", filepath.Dir(data))
 	if err != nil {
 		return nil, 0, "", err
 	}

@@ -266,7 +266,7 @@ func TestComponentRows(t *testing.T) {
 // What this project's server is told as a component has to be what it understands.
 func TestBehindConfig(t *testing.T) {
 	dir := t.TempDir()
-	flags, err := asComponent(&target{peer: &xmpppeer.Server{Component: "127.0.0.1:5347"}}, []string{senderDomain}, dir)
+	flags, err := asComponent(&target{peer: &xmpppeer.Server{Component: "127.0.0.1:5347"}}, multicastLine, dir)
 	if err != nil || len(flags) != 2 {
 		t.Fatalf("%v, %v", flags, err)
 	}
@@ -278,7 +278,7 @@ func TestBehindConfig(t *testing.T) {
 	if err == nil {
 		err = c.Validate()
 	}
-	if err != nil || c.EmbeddedXMPP() || len(c.Component) != 1 || c.Component[0].Host != xmpppeer.Domain {
+	if err != nil || c.EmbeddedXMPP() || len(c.Component) != 1 || c.Component[0].Host != xmpppeer.Domain || !c.Component[0].Multicast {
 		t.Errorf("%+v, %v", c.Component, err)
 	}
 }

@@ -55,7 +55,7 @@ func startXMPPPeer(ctx context.Context, b *bench, name, config string) (*target,
 	}
 	const password = "of this benchmark only"
 	s, err := xmpppeer.Starters[name](ctx, xmpppeer.Options{Dir: dir, Config: config, Accounts: map[string]string{xmpppeer.Owner: password},
-		Components: componentsOf})
+		Components: componentsOf, Modules: filepath.Join(b.root, "doc")})
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}

@@ -117,7 +117,7 @@ func (s *server) openLink(c config.Component, bucket journal.Bucket) (*serverLin
 		return nil, err
 	}
 	o := component.Options{
-		Edge: s.edge, Addr: c.Addr, Domain: c.Domain, Host: c.Host, Secret: secret, Limits: xmlstream.Limits{Stanza: maxLinkStanza}, MaxPeers: maxLinkPeers, Senders: c.Senders,
+		Edge: s.edge, Addr: c.Addr, Domain: c.Domain, Host: c.Host, Secret: secret, Limits: xmlstream.Limits{Stanza: maxLinkStanza}, MaxPeers: maxLinkPeers, Senders: c.Senders, Multicast: c.Multicast,
 		Position: linkPosition{bucket, "position:" + c.Domain, s.journal}, Log: s.log,
 	}
 	if o.TLS, err = componentTLS(c); err != nil {

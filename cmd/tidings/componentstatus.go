@@ -15,6 +15,7 @@ type componentStatus struct {
 	Domain          string                  `json:"domain"`
 	Addr            string                  `json:"addr"`
 	Senders         []string                `json:"senders,omitempty"`
+	Multicast       bool                    `json:"multicast"` // the server distributes messages for many addresses
 	Connected       bool                    `json:"connected"`
 	Since           time.Time               `json:"since,omitzero"` // of the connection, or of its loss
 	LastError       string                  `json:"last_error,omitempty"`
@@ -57,7 +58,7 @@ func (s *server) componentsReport() (reports []componentStatus) {
 	}
 	for _, l := range s.components.links {
 		st := l.link.Stats()
-		r := componentStatus{Domain: l.Domain, Addr: l.Addr, Senders: l.Senders, Connected: st.Connected, Since: st.Since.UTC(), WaitingForLease: st.WaitingForLease,
+		r := componentStatus{Domain: l.Domain, Addr: l.Addr, Senders: l.Senders, Multicast: st.Multicast, Connected: st.Connected, Since: st.Since.UTC(), WaitingForLease: st.WaitingForLease,
 			Reconnects: st.Reconnects, StanzasIn: st.StanzasIn, StanzasOut: st.StanzasOut, BytesOut: st.BytesOut, Peers: st.Peers, Flows: st.Flows,
 			Sources: st.Sources, Waiting: st.Waiting, Tasks: st.Tasks, TasksRefused: st.TasksRefused, Dropped: maps.Clone(st.Dropped)}
 		if !st.Connected {

@@ -50,6 +50,8 @@ type Options struct {
 	// Link, if not empty, is a template in place of the package's own for the sections of the configuration in which the
 	// components are: of Prosody's at its end, of ejabberd's in the list of listeners.
 	Link string
+	// Modules is a folder with modules of Prosody's beside its own, for the templates.
+	Modules string
 	// Dir is where everything of the server is kept. If it is empty, a directory is made, and Stop removes it.
 	Dir string
 	// Config is a template in place of the package's own for the server, with the same fields.
@@ -211,7 +213,7 @@ func (s *Server) configure(name, text string) error {
 	}
 	values := map[string]any{"Dir": s.Dir, "C2S": s.C2S, "DirectTLS": s.DirectTLS, "HTTP": s.http, "Component": s.Component,
 		"Certificate": s.Certificate, "Key": s.key(), "Domain": s.at(Domain), "Anonymous": s.at(Anonymous), "Rooms": s.at(Rooms), "PubSub": s.at(PubSub),
-		"Owner": Owner, "Components": s.options.Components, "S2S": s.S2S, "Names": 0}
+		"Owner": Owner, "Components": s.options.Components, "S2S": s.S2S, "Names": 0, "Modules": s.options.Modules}
 	if s.options.Names != nil {
 		values["Names"] = s.options.Names.port()
 	}

@@ -12,6 +12,8 @@ http_interfaces = { "127.0.0.1" }
 https_ports = {}
 component_ports = { {{port .Component}} }
 component_interfaces = { "127.0.0.1" }
+{{with .Modules}}plugin_paths = { "{{.}}" }
+{{end -}}
 -- The domains are served whatever the name in the request of HTTP.
 http_default_host = "{{.Domain}}"
 

@@ -2,6 +2,7 @@
 // domains another server routes to us.
 //
 //   - XEP-0114: jabber:component:accept, the component dials; the handshake
+//   - XEP-0033: extended stanza addressing, of messages for many
 //   - XEP-0199: ping, the link's own acknowledgement
 //   - RFC 6120: streams without version and features, stanza errors
 //
@@ -49,6 +50,13 @@
 // to domains at which nothing is served, over which it sends in the name of the component (Options.Senders). An account's address
 // says which: all that is for the account keeps its order. What comes over any of them is served. They begin together, and the end of one is
 // the end of all.
+//
+// # Multicast
+//
+// A server may take a message for many addresses once, and send each a copy (XEP-0033, Options.Multicast). It is asked on each
+// connection whether it does. What flows have for several addresses then goes to a resource of the server's domain, with the
+// addresses as the last thing in it. Where such a message comes back as an error, the connection ends, as what it was for has to come again;
+// on the next one each address has its own.
 //
 // # What waits
 //

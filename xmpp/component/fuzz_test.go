@@ -62,6 +62,8 @@ func seeds(f *testing.F) (all []string) {
 	return append(all,
 		begin+"<iq type='result' id='x-1' from='example' to='pub.example'/><iq type='error' id='x-1' from='example' to='pub.example'><error/></iq>",
 		begin+"<message from='a@b' to='pub.example'><![CDATA[>]]><x xmlns=\"jabber:component:accept\" a='>'/></message>",
+		begin+"<iq type='result' id='x-addresses' from='example' to='pub.example'><query xmlns='http://jabber.org/protocol/disco#info'><feature var='http://jabber.org/protocol/address'/></query></iq>"+
+			"<message type='error' from='example/multicast' to='pub.example'><error/></message>",
 		begin+"<jabber:message from='a@b' to='pub.example'/>",
 		begin+"<message xmlns='jabber:component:accept' x='>' from='a@b' to='pub.example'><body/></message>",
 		begin+"<iq type='set' id='&lt;' from='a@b/&apos;' to='x@pub.example/&amp;'><a:b xmlns:a='urn:a' a:c='&quot;'/></iq>")
@@ -80,17 +82,22 @@ func FuzzIncoming(f *testing.F) {
 	}
 	f.Cleanup(func() { e.Shutdown(context.Background()) })
 	f.Fuzz(func(t *testing.T, script []byte, size int) {
-		l, err := New(Options{Edge: e, Addr: "127.0.0.1:1", Domain: domain, Secret: secret, Senders: []string{"out.example"}})
+		o := Options{Edge: e, Addr: "127.0.0.1:1", Domain: domain, Secret: secret, Multicast: size%2 == 0}
+		if !o.Multicast {
+			o.Senders = []string{"out.example"}
+		}
+		l, err := New(o)
 		if err != nil {
 			t.Fatal(err)
 		}
+		l.pingID = "x"
 		defer l.cancel()
 		if err := l.Handle(domain, newDesk(echo)); err != nil {
 			t.Fatal(err)
 		}
 		w := newWire(l)
 		var all []*said
-		for _, d := range []jid.JID{l.domain, l.senders[0]} {
+		for _, d := range append([]jid.JID{l.domain}, l.senders...) {
 			s := &said{r: bytes.NewReader(script), size: min(max(size, 1), 4096)}
 			all = append(all, s)
 			if err = w.shake(t.Context(), s, d); err != nil {

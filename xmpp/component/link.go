@@ -34,6 +34,11 @@ type Options struct {
 	// those domains to the component's own connection only.
 	Senders []string
 
+	// Multicast sends a message that is for many addresses once, with a list of them (XEP-0033), for the server to distribute:
+	// if Host has that feature, which it is asked for first. Its copies have to stay in order with all else that comes over the
+	// connection, and to be routed when a ping behind them is answered. It is not for links with Senders.
+	Multicast bool
+
 	TLS    *tls.Config      // nil: plain TCP
 	Limits xmlstream.Limits // of what the server sends
 
@@ -104,6 +109,7 @@ type Link struct {
 	acked      uint64 // number of the last one that was answered
 	pingID     string
 	senders    []jid.JID
+	multicast  multicast
 	pingAt     time.Time
 	heard      time.Time
 	measured   time.Time
@@ -190,6 +196,13 @@ func New(o Options) (*Link, error) {
 		}
 		senders = append(senders, s)
 	}
+	if o.Multicast && len(o.Senders) > 0 {
+		return nil, errors.New("component: multicast over several connections")
+	}
+	many, err := newMulticast(h)
+	if err != nil {
+		return nil, fmt.Errorf("component: the domain of the server: %w", err)
+	}
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, 30*time.Second)
 	o.AckTimeout = cmp.Or(o.AckTimeout, time.Minute)
 	o.Keep = cmp.Or(o.Keep, 10*time.Minute)
@@ -200,7 +213,7 @@ func New(o Options) (*Link, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Log = o.Log.With("domain", d.Domain())
-	l := &Link{opt: o, domain: d, host: h, senders: senders, pieces: make(pieces, 1+len(senders)), times: usual, services: map[string]*served{}, families: map[any]*family{},
+	l := &Link{opt: o, domain: d, host: h, senders: senders, multicast: many, pieces: make(pieces, 1+len(senders)), times: usual, services: map[string]*served{}, families: map[any]*family{},
 		pasts: map[*attached][]*segment{}, swaps: map[*attached][]func(service.Mark) service.Flow{}, fetching: map[*strand]struct{}{}, settled: make(chan struct{}), bell: make(chan struct{}, 1)}
 	l.pingID = stream.NewID()
 	l.ctx, l.cancel = context.WithCancel(context.Background())

@@ -171,6 +171,7 @@ func (l *Link) start(w *wire) {
 	}
 	l.mu.Unlock()
 	l.connected()
+	l.multicast.ask(l)
 	for _, a := range slices.Clone(l.all) {
 		if !a.gone {
 			l.open(a)

@@ -34,11 +34,15 @@ var _ service.Peer = (*peer)(nil)
 
 // newPeerLocked makes a peer known. mu is held.
 func (l *Link) newPeerLocked(v *served, addr jid.JID) *peer {
-	head := append(xmlstream.AppendAttr([]byte("<message to='"), addr.String()), '\'')
-	p := &peer{l: l, served: v, addr: addr, head: string(head), lane: l.laneOf(addr)}
+	p := &peer{l: l, served: v, addr: addr, head: headFor(addr), lane: l.laneOf(addr)}
 	v.peers[addr] = p
 	l.peers++
 	return p
+}
+
+// headFor returns what stands in the place of service.To in a message for an address.
+func headFor(addr jid.JID) string {
+	return string(append(xmlstream.AppendAttr([]byte(messageBegin+"'"), addr.String()), '\''))
 }
 
 // laneOf returns which connection has what is sent to an address: the same for all addresses of an account.

@@ -83,7 +83,11 @@ func (l *Link) stanza(el xmlstream.Element) {
 		l.drop(ReasonAddress, 1, nil)
 		return
 	}
-	if st.Kind == stanza.IQ && (st.Type == stanza.TypeResult || st.Type == stanza.TypeError) && l.answered(&st) {
+	if st.Kind == stanza.IQ && (st.Type == stanza.TypeResult || st.Type == stanza.TypeError) && (l.answered(&st) || l.multicast.answered(l, &st)) {
+		return
+	}
+	if l.multicast.refuses(&st) { // what it was for has to come again
+		l.wire.lines[0].leave(ErrMulticast, nil)
 		return
 	}
 	if err != nil {

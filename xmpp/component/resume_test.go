@@ -70,10 +70,15 @@ func (r *reading) line(lane int) error {
 		if err != nil {
 			return err
 		}
+		if distributes(s, &st) {
+			continue
+		}
 		r.mu.Lock()
 		r.had++
 		n := r.had
 		switch {
+		case st.To == many:
+			err = eachAddress(&st, func(copy *stanza.Stanza) error { return r.take(lane, copy) })
 		case !isPing(&st):
 			err = r.take(lane, &st)
 		case id != "":
@@ -161,8 +166,9 @@ func TestResume(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := &ledger{tb: t, want: map[jid.JID][]string{}, had: map[jid.JID]int{}, acked: map[jid.JID]int{}}
 		names := senderNames[:rapid.IntRange(0, len(senderNames)).Draw(t, "senders")]
-		senders := func(o *Options) { o.Senders = names }
-		w := newWorld(t, senders)
+		multicast := len(names) == 0 && rapid.Bool().Draw(t, "multicast")
+		options := func(o *Options) { o.Senders, o.Multicast = names, multicast }
+		w := newWorld(t, options)
 		defer w.close()
 		events := rapid.SliceOfN(rapid.IntRange(0, 3), 1, 60).Draw(t, "messages of events")
 		type subscriber struct {
@@ -284,7 +290,7 @@ func TestResume(t *testing.T) {
 						}
 					}
 				}
-				w.again(senders)
+				w.again(options)
 				begin()
 			}
 		}

@@ -12,17 +12,18 @@ import (
 
 // figures are what is counted.
 type figures struct {
-	mine       atomic.Bool // this process has the link: it may save
-	leasing    atomic.Bool
-	healthy    atomic.Bool // a ping has been answered on this connection
-	flows      atomic.Int64
-	sources    atomic.Int64
-	tasks      atomic.Int64 // that wait
-	refused    atomic.Uint64
-	reconnects atomic.Uint64
-	stanzasIn  atomic.Uint64
-	stanzasOut atomic.Uint64
-	bytesOut   atomic.Uint64
+	mine        atomic.Bool // this process has the link: it may save
+	leasing     atomic.Bool
+	healthy     atomic.Bool // a ping has been answered on this connection
+	distributes atomic.Bool // the server does, messages for many addresses
+	flows       atomic.Int64
+	sources     atomic.Int64
+	tasks       atomic.Int64 // that wait
+	refused     atomic.Uint64
+	reconnects  atomic.Uint64
+	stanzasIn   atomic.Uint64
+	stanzasOut  atomic.Uint64
+	bytesOut    atomic.Uint64
 
 	log struct {
 		sync.Mutex
@@ -45,6 +46,7 @@ type Stats struct {
 	Peers           int64             // addresses that are remembered
 	Flows           int64             // attached
 	Sources         int64             // open, which flows share
+	Multicast       bool              // the server distributes messages for many addresses
 	Waiting         int64             // bytes of Sends that wait
 	Tasks           int64             // that wait
 	TasksRefused    uint64            // because too many waited
@@ -59,6 +61,7 @@ func (l *Link) Stats() Stats {
 		Flows: l.flows.Load(), Sources: l.sources.Load(), Tasks: l.tasks.Load(), TasksRefused: l.refused.Load(), WaitingForLease: l.leasing.Load()}
 	l.mu.Lock()
 	st.Connected = l.carrier != nil
+	st.Multicast = st.Connected && l.distributes.Load()
 	st.Peers, st.Waiting = int64(l.peers), int64(l.waiting)
 	st.Acknowledged = l.ack
 	l.mu.Unlock()

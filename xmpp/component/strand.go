@@ -26,7 +26,8 @@ type strand struct {
 	swaps   []*attached  // with swaps that wait for the end of the round
 
 	round  []byte // messages of the source, to be given out
-	ends   []int  // of messages in round, if there are several
+	ends   []int  // of messages in round
+	shared bool   // they may be sent to many at once
 	served int    // members that have had them
 	extra  bool   // they are what remained of an event, and are given out already as the source sees it
 
@@ -259,13 +260,19 @@ func (s *strand) fill(out pieces, size int) bool {
 		}
 		n := s.served
 		for s.served < len(s.members) && have < size {
-			m := &s.members[s.served]
-			b := s.give(out[m.lane], m.head)
-			have += len(b) - len(out[m.lane])
-			out[m.lane] = b
-			s.served++
+			next := s.members[s.served:]
+			lane, got := next[0].lane, 1
+			b := out[lane]
+			if s.shared && len(next) > 1 {
+				b, got = s.l.multicast.give(b, s, next)
+			} else {
+				b = s.give(b, next[0].head)
+			}
+			have += len(b) - len(out[lane])
+			out[lane] = b
+			s.served += got
 		}
-		s.l.stanzasOut.Add(uint64((s.served - n) * max(1, len(s.ends))))
+		s.l.stanzasOut.Add(uint64((s.served - n) * len(s.ends)))
 		if s.served < len(s.members) {
 			break
 		}
@@ -278,9 +285,6 @@ func (s *strand) fill(out pieces, size int) bool {
 
 // give appends the round's messages for one address.
 func (s *strand) give(b []byte, head string) []byte {
-	if len(s.ends) == 0 {
-		return append(append(b, head...), s.round[1:]...)
-	}
 	at := 0
 	for _, end := range s.ends {
 		b = append(append(b, head...), s.round[at+1:end]...)
@@ -332,23 +336,21 @@ func (s *strand) stir() {
 
 // set makes the first messages of p the round: as many as there is room for when each member has them, at least one.
 func (s *strand) set(p []byte, room int) {
-	s.ends, s.served = s.ends[:0], 0
+	s.ends, s.served, s.shared = s.ends[:0], 0, true
 	at, total := 0, 0
 	for at < len(p) && (at == 0 || total < room) {
 		m, _ := service.Cut(p[at:])
 		at += 1 + len(m)
-		total += (len(m) + len(s.members[0].head)) * len(s.members)
+		total += s.l.multicast.size(len(m), s.members)
 		s.ends = append(s.ends, at)
-	}
-	if len(s.ends) == 1 {
-		s.ends = s.ends[:0]
+		s.shared = s.shared && s.l.multicast.takes(m)
 	}
 	s.round = p[:at]
 }
 
 // finish ends a round that every member has had.
 func (s *strand) finish() {
-	n := max(1, len(s.ends))
+	n := len(s.ends)
 	p := s.round
 	s.round, s.served = nil, 0
 	if s.extra {

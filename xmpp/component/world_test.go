@@ -310,6 +310,15 @@ func (s *server) element() (xmlstream.Element, error) {
 	return s.doc.Parse(raw, s.ns)
 }
 
+// toEnd reads to the end of the stream, and returns errStream, or why there is none.
+func (s *server) toEnd() error {
+	for {
+		if _, err := s.element(); err != nil {
+			return err
+		}
+	}
+}
+
 // next returns the next stanza.
 func (s *server) next() stanza.Stanza {
 	s.w.Helper()
