@@ -28,7 +28,7 @@ type Component struct {
 	Host       string `toml:"host"`        // the server's own domain; empty: the component's without its first label
 	// Senders are domains of more connections to addr, which share what is sent; MaxSenders at most.
 	Senders []string `toml:"senders"`
-	// Multicast has host distribute messages for many addresses (XEP-0033), if it can.
+	// Multicast has host distribute messages for many addresses, if it can.
 	Multicast bool `toml:"multicast"`
 	// Over names the component whose link this domain shares, which then says how the server is reached.
 	Over string `toml:"over"`

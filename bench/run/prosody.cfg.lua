@@ -14,7 +14,7 @@ network_settings = { tcp_backlog = 4096, nagle = false }
 -- As doc/component.md has it: a pause after each 4,096 bytes, which is what is read otherwise, is as long as a few stanzas take.
 network_default_read_size = 65536
 
--- XEP-0033 is for components alone.
+-- mod_multicast is of this project, and for components alone.
 plugin_paths = { "{{.Modules}}" }
 modules_enabled = { "multicast", "roster", "saslauth", "tls", "disco", "ping", "presence", "message", "iq" }
 modules_disabled = { "s2s", "offline" }

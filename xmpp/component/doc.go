@@ -53,10 +53,10 @@
 //
 // # Multicast
 //
-// A server may take a message for many addresses once, and send each a copy (XEP-0033, Options.Multicast). It is asked on each
-// connection whether it does. What flows have for several addresses then goes to a resource of the server's domain, with the
-// addresses as the last thing in it. Where such a message comes back as an error, the connection ends, as what it was for has to come again;
-// on the next one each address has its own.
+// A server may take a message for many addresses once, and send each a copy (Options.Multicast). It is asked on each connection
+// whether it does. What flows have for several addresses then goes to a resource of the server's domain, with the addresses
+// (XEP-0033) as the last thing in it. Where such a message comes back as an error, the connection ends, as what it was for has to
+// come again; on the next one, where the server is not asked, each address has its own.
 //
 // # What waits
 //

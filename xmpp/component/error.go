@@ -23,7 +23,7 @@ var (
 	ErrSilent    = errors.New("the server does not answer, or does not read")
 	ErrBacklog   = errors.New("too much waits for the server")
 	ErrLeaseLost = errors.New("another process has the link")
-	ErrMulticast = errors.New("the server does not distribute messages for many addresses (XEP-0033)")
+	ErrMulticast = errors.New("the server does not distribute messages for many addresses")
 )
 
 // Error is a stream error with which the server refused or ended the link, or which it was told.

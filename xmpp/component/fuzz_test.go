@@ -62,7 +62,7 @@ func seeds(f *testing.F) (all []string) {
 	return append(all,
 		begin+"<iq type='result' id='x-1' from='example' to='pub.example'/><iq type='error' id='x-1' from='example' to='pub.example'><error/></iq>",
 		begin+"<message from='a@b' to='pub.example'><![CDATA[>]]><x xmlns=\"jabber:component:accept\" a='>'/></message>",
-		begin+"<iq type='result' id='x-addresses' from='example' to='pub.example'><query xmlns='http://jabber.org/protocol/disco#info'><feature var='http://jabber.org/protocol/address'/></query></iq>"+
+		begin+"<iq type='result' id='x-addresses' from='example' to='pub.example'><query xmlns='http://jabber.org/protocol/disco#info'><feature var='urn:tidings:multicast'/></query></iq>"+
 			"<message type='error' from='example/multicast' to='pub.example'><error/></message>",
 		begin+"<jabber:message from='a@b' to='pub.example'/>",
 		begin+"<message xmlns='jabber:component:accept' x='>' from='a@b' to='pub.example'><body/></message>",
@@ -90,7 +90,7 @@ func FuzzIncoming(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.pingID = "x"
+		l.pingID, l.multicast.to = "x", jid.MustParse("example/multicast")
 		defer l.cancel()
 		if err := l.Handle(domain, newDesk(echo)); err != nil {
 			t.Fatal(err)

@@ -34,9 +34,9 @@ type Options struct {
 	// those domains to the component's own connection only.
 	Senders []string
 
-	// Multicast sends a message that is for many addresses once, with a list of them (XEP-0033), for the server to distribute:
-	// if Host has that feature, which it is asked for first. Its copies have to stay in order with all else that comes over the
-	// connection, and to be routed when a ping behind them is answered. It is not for links with Senders.
+	// Multicast sends a message that is for many addresses once, with a list of them as XEP-0033 has it, for the server to distribute:
+	// if Host has the feature urn:tidings:multicast, which it is asked for first. It says that the copies stay in order with all else
+	// that comes over the connection, and are routed when a ping behind them is answered. It is not for links with Senders.
 	Multicast bool
 
 	TLS    *tls.Config      // nil: plain TCP

@@ -6,15 +6,20 @@ import (
 	"tidings/xmpp/disco"
 	"tidings/xmpp/jid"
 	"tidings/xmpp/stanza"
+	"tidings/xmpp/stream"
 )
 
-// nsAddress is the namespace of Extended Stanza Addressing (XEP-0033), and the feature of who distributes stanzas.
-const nsAddress = "http://jabber.org/protocol/address"
+// The namespace of addresses (XEP-0033), and the feature of a server that distributes messages as Options.Multicast needs it, which
+// XEP-0033 does not promise.
+const (
+	nsAddress    = "http://jabber.org/protocol/address"
+	nsDistribute = "urn:tidings:multicast"
+)
 
 const (
-	maxAddresses    = 64       // of one stanza: XEP-0033 recommends limits of more than 20 and less than 100
+	maxAddresses    = 64       // of one stanza; the server takes 100
 	maxAddressBytes = 16 << 10 // of the addresses of one stanza, but for the last of them
-	maxShared       = 64 << 10 // bytes of a message with addresses: the server's limit shall not be met because of those
+	maxShared       = 16 << 10 // bytes of a message with addresses: the server's limit shall not be met because of those
 
 	addressesBegin = "<addresses xmlns='" + nsAddress + "'>"
 	addressBegin   = "<address type='bcc' jid="
@@ -27,7 +32,7 @@ const (
 
 // multicast is what the link knows of the server's distributing messages for many addresses (Options.Multicast).
 type multicast struct {
-	to      jid.JID // where such messages go: a resource of the server, so that what it refuses is told from all else
+	to      jid.JID // where such messages go: a resource of the server that nobody else knows, so that its errors are told from all others
 	head    string  // as a member's
 	asked   string  // id of the question whether the server does; empty if none is open
 	on      bool    // it does
@@ -36,7 +41,7 @@ type multicast struct {
 }
 
 func newMulticast(host jid.JID) (multicast, error) {
-	to, err := host.WithResource("multicast")
+	to, err := host.WithResource("multicast-" + stream.NewID())
 	return multicast{to: to, head: headFor(to)}, err
 }
 
@@ -60,7 +65,7 @@ func (m *multicast) answered(l *Link, st *stanza.Stanza) bool {
 	m.asked = ""
 	if st.Type == stanza.TypeResult {
 		info, err := disco.ParseInfo(st.Payload())
-		m.on = err == nil && info.Has(nsAddress)
+		m.on = err == nil && info.Has(nsDistribute)
 	}
 	if l.distributes.Store(m.on); !m.on {
 		l.note("each address has a stanza of its own", ErrMulticast, "hint", "load mod_multicast in Prosody, or leave out multicast")
@@ -100,11 +105,5 @@ func (m *multicast) give(b []byte, s *strand, members []member) ([]byte, int) {
 	return b, n
 }
 
-// size returns how many bytes a message of a strand takes for all its members.
-func (m *multicast) size(message int, members []member) int {
-	copies, address := len(members), len(members[0].head)
-	if m.on {
-		copies = (copies + maxAddresses - 1) / maxAddresses
-	}
-	return message*copies + address*len(members)
-}
+// copies returns how many stanzas a message for so many is.
+func (m *multicast) copies(members int) int { return (members + maxAddresses - 1) / maxAddresses }

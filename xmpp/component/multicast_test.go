@@ -13,14 +13,11 @@ import (
 	"tidings/xmpp/stanza"
 )
 
-// many is where messages for many addresses go.
-var many = jid.MustParse("example/multicast")
-
 // distributes answers the question whether the server distributes messages for many addresses, if the stanza is it.
 func distributes(s *server, st *stanza.Stanza) bool {
 	asked := st.Request() && st.Payload().Is(disco.NSInfo, "query")
 	if asked {
-		s.send(string(st.AppendResult(nil, (&disco.Info{Features: []string{disco.NSInfo, nsAddress}}).Append(nil))))
+		s.send(string(st.AppendResult(nil, (&disco.Info{Features: []string{disco.NSInfo, nsDistribute}}).Append(nil))))
 	}
 	return asked
 }
@@ -81,7 +78,7 @@ func TestMulticast(t *testing.T) {
 			case isPing(&st):
 				s.pong(&st)
 				continue
-			case st.To == many:
+			case st.To == w.link.multicast.to:
 				err = eachAddress(&st, note)
 			default:
 				err = note(&st)
@@ -114,8 +111,8 @@ func TestMulticast(t *testing.T) {
 	// Refused: on another connection it comes again, and to each.
 	w.j.publish(1)
 	st := s.next()
-	s.send("<message type='error' from='example/multicast' to='pub.example'><error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
-	if st.To != many {
+	s.send("<message type='error' from='" + w.link.multicast.to.String() + "' to='pub.example'><error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
+	if st.To != w.link.multicast.to {
 		t.Errorf("%s", st.Element.Raw())
 	}
 	for ; !isPing(&st); st = s.next() {
@@ -141,7 +138,7 @@ func TestMulticast(t *testing.T) {
 	if !st.Request() || !st.Payload().Is(disco.NSInfo, "query") {
 		t.Fatalf("%s", st.Element.Raw())
 	}
-	s.send(string(st.AppendResult(nil, (&disco.Info{Features: []string{disco.NSInfo}}).Append(nil))))
+	s.send(string(st.AppendResult(nil, (&disco.Info{Features: []string{disco.NSInfo, nsAddress}}).Append(nil))))
 	w.until("said", func() bool { return strings.Contains(w.logs.String(), "mod_multicast") })
 	w.j.publish(1)
 	if n := gets(s, "3.0"); n != addresses {

@@ -77,7 +77,7 @@ func (r *reading) line(lane int) error {
 		r.had++
 		n := r.had
 		switch {
-		case st.To == many:
+		case st.To == s.w.link.multicast.to:
 			err = eachAddress(&st, func(copy *stanza.Stanza) error { return r.take(lane, copy) })
 		case !isPing(&st):
 			err = r.take(lane, &st)

@@ -336,14 +336,24 @@ func (s *strand) stir() {
 
 // set makes the first messages of p the round: as many as there is room for when each member has them, at least one.
 func (s *strand) set(p []byte, room int) {
-	s.ends, s.served, s.shared = s.ends[:0], 0, true
+	s.ends, s.served = s.ends[:0], 0
+	copies := len(s.members)
 	at, total := 0, 0
 	for at < len(p) && (at == 0 || total < room) {
 		m, _ := service.Cut(p[at:])
+		switch shared := s.l.multicast.takes(m); {
+		case at == 0 && shared:
+			s.shared, copies = true, s.l.multicast.copies(copies)
+			room = min(room, copies*s.l.times.piece) // as each copy has all of the round
+		case at == 0:
+			s.shared = false
+		case shared != s.shared:
+			s.round = p[:at]
+			return
+		}
 		at += 1 + len(m)
-		total += s.l.multicast.size(len(m), s.members)
+		total += len(m)*copies + len(s.members[0].head)*len(s.members)
 		s.ends = append(s.ends, at)
-		s.shared = s.shared && s.l.multicast.takes(m)
 	}
 	s.round = p[:at]
 }
