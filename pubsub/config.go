@@ -92,8 +92,13 @@ var builtin = Config{
 	NotificationType: "normal", SendLast: SendNever, ItemReply: "publisher",
 }
 
-// DefaultConfig returns what a node is created with where the service's Options say nothing else (section 8.3).
-func DefaultConfig() Config { return builtin }
+// DefaultConfig returns what a node is created with where the service's Options say nothing else (section 8.3). The last item is sent
+// unasked, as it has to be by default where that is supported (section 4.3).
+func DefaultConfig() Config {
+	c := builtin
+	c.SendLast = SendOnSubAndPresence
+	return c
+}
 
 var configFields = []field[Config]{
 	textField("title", "A short name for the node", maxTextBytes, func(c *Config) *string { return &c.Title }),

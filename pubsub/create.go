@@ -17,7 +17,7 @@ func (s *Service) Default() *Config { return s.opt.Default }
 // Create creates a node (section 8.1) with the default configuration, changed by the fields given, and returns its name:
 // one made here if node is empty. The entity becomes its owner, if it is an account. Errors: conflict if the node or
 // events of the topic are there, registration-required, forbidden, not-acceptable for what no node can be named or
-// configured as, conflict and max-nodes-exceeded.
+// configured as, conflict and max-nodes-exceeded; unsupported create-nodes where nobody creates nodes.
 func (s *Service) Create(ctx context.Context, who Entity, node string, values Values) (name string, err error) {
 	if node == "" {
 		node = instantName()
@@ -107,7 +107,7 @@ func (s *Service) owns(bare string) (c int) {
 // mayCreate refuses who may not create a node on the topic.
 func (s *Service) mayCreate(who Entity, topic tidings.Topic) error {
 	if s.opt.Create == ByNobody && who.Actor.Kind != tidings.System {
-		return errorf(Forbidden, "", "nodes are not created here")
+		return unsupported("create-nodes", "nodes are not created here")
 	}
 	if s.isAdmin(who, topic) {
 		return nil

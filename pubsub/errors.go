@@ -22,6 +22,7 @@ const (
 	ItemRequired                 Condition = "item-required"
 	JIDRequired                  Condition = "jid-required"
 	NodeFull                     Condition = "node-full"
+	MaxItemsExceeded             Condition = "max-items-exceeded"
 	MaxNodesExceeded             Condition = "max-nodes-exceeded"
 	NodeIDRequired               Condition = "nodeid-required"
 	NotSubscribed                Condition = "not-subscribed"

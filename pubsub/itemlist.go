@@ -3,6 +3,7 @@ package pubsub
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sort"
 	"sync"
@@ -131,26 +132,33 @@ const listBatch = 512
 func (s *Service) readBack(ctx context.Context, topic tidings.Topic, l *itemList) error {
 	l.items, l.offset = nil, map[string]uint64{}
 	q := queryOf(topic)
-	seen := map[string]bool{}
+	ended := map[string]uint64{} // where the version that is looked for next was replaced or retracted, by ID
+	var crowd crowd
 	var back []entry
 	part, head, err := s.opt.Hub.Latest(ctx, q, system, listBatch)
 	for {
-		if err != nil && (len(seen) == 0 || !errors.Is(err, tidings.ErrUnavailable)) {
+		if err != nil && (len(ended) == 0 || !errors.Is(err, tidings.ErrUnavailable)) {
 			return err
 		}
 		for _, it := range slices.Backward(part) {
-			id := it.ItemID()
-			if seen[id] {
+			id, at := it.ItemID(), it.Position.Offset
+			end, over := ended[id]
+			ended[id] = at
+			if it.Kind == tidings.Retract {
 				continue
 			}
-			seen[id] = true
-			if it.Kind == tidings.Publish && len(back) < l.most {
-				back = append(back, entryOf(it.Event))
-				l.offset[id] = it.Position.Offset
+			if crowd.most >= l.most { // they have pushed this one out, and so all before it
+				break
 			}
+			if !over {
+				back = append(back, entryOf(it.Event))
+				l.offset[id] = at
+				end = math.MaxUint64
+			}
+			crowd.add(at, end)
 		}
 		// The search for more may end at its bounds: what is so far behind other events is not listed.
-		if len(part) < listBatch || len(back) == l.most || err != nil {
+		if len(part) < listBatch || crowd.most >= l.most || err != nil {
 			break
 		}
 		part, err = s.opt.Hub.Before(ctx, q, system, part[0].Position, listBatch)
@@ -158,6 +166,30 @@ func (s *Service) readBack(ctx context.Context, topic tidings.Topic, l *itemList
 	slices.Reverse(back)
 	l.items, l.upTo, l.ready = back, head, true
 	return nil
+}
+
+// crowd is how many items there were at once, of those that were added, each of which began before the others. What was published
+// before them has been pushed out if they were too many at any time, also if some are gone since.
+type crowd struct {
+	most  int
+	steps []step // the latest first: by how many there were more at once from then on than at any time before
+}
+
+type step struct {
+	at uint64
+	by int
+}
+
+// add adds an item that was there from one offset until before another.
+func (c *crowd) add(from, until uint64) {
+	// Until its end there was one more at any time. From its end on there were as many as before.
+	i := sort.Search(len(c.steps), func(i int) bool { return c.steps[i].at < until }) - 1
+	if i < 0 {
+		c.most++
+	} else if c.steps[i].by--; c.steps[i].by == 0 {
+		c.steps = slices.Delete(c.steps, i, i+1)
+	}
+	c.steps = append(c.steps, step{from, 1})
 }
 
 func entryOf(e *tidings.Event) entry {
@@ -179,9 +211,9 @@ func (s *Service) readOn(ctx context.Context, topic tidings.Topic, l *itemList) 
 			}
 			l.offset[e.id] = e.offset
 			l.items = append(l.items, e)
+			l.trim()
 		}
 		l.upTo = next
-		l.trim()
 		if !more {
 			return nil
 		}

@@ -51,6 +51,20 @@ func TestLeases(t *testing.T) {
 	})
 }
 
+// Section 12.18: a lease that is too long is made as long as it may be.
+func TestLongestLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := openWorld(t, journal.NewMemory(journal.Options{}), pubsub.Options{MaxLease: time.Hour})
+		defer w.close()
+		for _, d := range []time.Duration{time.Hour, time.Hour + time.Second, 10_000 * time.Hour} {
+			s := w.subscribe(yorick, "/rc/*", in(d))
+			if want := time.Now().Add(time.Hour).Truncate(time.Second); !s.Options.Expires.Equal(want) {
+				t.Errorf("a lease of %v ends at %v, want %v", d, s.Options.Expires, want)
+			}
+		}
+	})
+}
+
 // A service that was closed over the end of a lease removes it when it opens.
 func TestLeaseWhileClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -77,13 +77,13 @@ func (s *Service) SetSubscriptions(ctx context.Context, who Entity, node string,
 		if rejected == nil {
 			rejected = &RejectedError{Err: err}
 		}
-		c.State = NotThere
+		as := Subscription{JID: c.JID, State: NotThere}
 		for _, x := range s.own(p.name(), bareOf(c.JID)) {
-			if x.JID == c.JID {
-				c.State = x.State
+			if x.JID == c.JID && (as.SubID == "" || x.SubID == c.SubID) {
+				as = x.Subscription
 			}
 		}
-		rejected.Subscriptions = append(rejected.Subscriptions, c)
+		rejected.Subscriptions = append(rejected.Subscriptions, as)
 	}
 	if rejected != nil {
 		return rejected

@@ -19,7 +19,7 @@ type NewItem struct {
 
 // Published is what has become of a NewItem.
 type Published struct {
-	ID       string
+	ID       string // "" where the node takes notifications without items
 	Position tidings.Position
 }
 
@@ -28,8 +28,8 @@ type Published struct {
 // which for a node that exists are preconditions (section 7.1.5). No item at all is a notification without one, which
 // only a node can take that neither keeps items nor delivers payloads.
 //
-// Errors: nodeid-required, unsupported publish for a pattern, item-not-found, forbidden, precondition-not-met, node-full,
-// payload-too-big, invalid-payload, item-required, payload-required, item-forbidden, not-acceptable, bad-request for an ID that
+// Errors: nodeid-required, unsupported publish for a pattern, item-not-found, forbidden, precondition-not-met, max-items-exceeded,
+// node-full, payload-too-big, invalid-payload, item-required, payload-required, item-forbidden, not-acceptable, bad-request for an ID that
 // is none, and those of the journal.
 func (s *Service) Publish(ctx context.Context, who Entity, node string, items []NewItem, options Values) ([]Published, error) {
 	p, err := placeOf(node)
@@ -41,18 +41,23 @@ func (s *Service) Publish(ctx context.Context, who Entity, node string, items []
 	}
 	topic := p.topic
 	st, err := s.find(ctx, topic)
+	there := err == nil
 	if missing(err) {
 		st, err = s.autoCreate(ctx, who, topic, options)
-	} else if err == nil {
+	}
+	if err == nil {
+		err = s.mustPublish(who, topic)
+	}
+	if err == nil && there {
 		err = s.preconditions(st, options)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := s.mustPublish(who, topic); err != nil {
-		return nil, err
-	}
 	c := configOf(st)
+	if c.PersistItems && len(items) > s.most(c) {
+		return nil, errorf(NotAllowed, MaxItemsExceeded, "the request has %d items, and the node %s keeps %d", len(items), p.node, s.most(c))
+	}
 	if len(items) == 0 {
 		if c.PersistItems || c.DeliverPayloads {
 			return nil, errorf(BadRequest, ItemRequired, "the request has no item")
@@ -79,7 +84,11 @@ func (s *Service) Publish(ctx context.Context, who Entity, node string, items []
 	out := make([]Published, 0, len(items))
 	for i, d := range done {
 		events[i].Position = d.Position
-		out = append(out, Published{ID: events[i].ItemID(), Position: d.Position})
+		id := events[i].ItemID()
+		if !c.PersistItems && !c.DeliverPayloads { // what was published is no item (section 4.3)
+			id = ""
+		}
+		out = append(out, Published{ID: id, Position: d.Position})
 	}
 	return out, nil
 }
@@ -151,7 +160,7 @@ func (s *Service) largest(c *Config) int {
 	return s.opt.MaxPayload
 }
 
-// checkItem compares an item with the node's configuration (section 7.1.3).
+// checkItem compares an item with the node's configuration (sections 7.1.3.5 to 7.1.3.7).
 func (s *Service) checkItem(c *Config, it *NewItem) error {
 	limit := s.largest(c)
 	switch {

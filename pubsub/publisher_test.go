@@ -1,11 +1,16 @@
 package pubsub_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"tidings"
+	"tidings/journal"
 	"tidings/pubsub"
 )
 
@@ -39,15 +44,15 @@ func TestSection7Publish(t *testing.T) {
 		{"7.1.3.3 reserved", hamlet, "/recentchange/denmark.lit", []pubsub.NewItem{item("a")}, nil, "item-not-found"},
 		{"7.1.3.2 pattern", hamlet, "/open/*", []pubsub.NewItem{item("a")}, nil, "feature-not-implemented unsupported publish"},
 		{"7.1.3 no node", hamlet, "", []pubsub.NewItem{item("a")}, nil, "bad-request nodeid-required"},
-		{"7.1.3.4 payload too big", hamlet, "open", []pubsub.NewItem{item("a"), big}, nil, "not-acceptable payload-too-big"},
-		{"7.1.3.5 another namespace", hamlet, "atoms", []pubsub.NewItem{other}, nil, "bad-request invalid-payload"},
-		{"7.1.3.5 the namespace", hamlet, "atoms", []pubsub.NewItem{item("a")}, nil, "=a"},
-		{"7.1.3.4 the node's limit", hamlet, "small", []pubsub.NewItem{item("a")}, nil, "not-acceptable payload-too-big"},
-		{"7.1.3.6 no item", hamlet, "open", nil, nil, "bad-request item-required"},
-		{"7.1.3.6 no payload", hamlet, "open", []pubsub.NewItem{{ID: "a"}}, nil, "bad-request payload-required"},
-		{"7.1.3.6 an item where there is none", hamlet, "bells", []pubsub.NewItem{item("a")}, nil, "bad-request item-forbidden"},
-		{"7.1.3.6 a notification", hamlet, "bells", nil, nil, "="},
-		{"7.1.3.6 a payload not needed", hamlet, "names", []pubsub.NewItem{{ID: "a"}}, nil, "=a"},
+		{"7.1.3.5 payload too big", hamlet, "open", []pubsub.NewItem{item("a"), big}, nil, "not-acceptable payload-too-big"},
+		{"7.1.3.6 another namespace", hamlet, "atoms", []pubsub.NewItem{other}, nil, "bad-request invalid-payload"},
+		{"7.1.3.6 the namespace", hamlet, "atoms", []pubsub.NewItem{item("a")}, nil, "=a"},
+		{"7.1.3.5 the node's limit", hamlet, "small", []pubsub.NewItem{item("a")}, nil, "not-acceptable payload-too-big"},
+		{"7.1.3.7 no item", hamlet, "open", nil, nil, "bad-request item-required"},
+		{"7.1.3.7 no payload", hamlet, "open", []pubsub.NewItem{{ID: "a"}}, nil, "bad-request payload-required"},
+		{"7.1.3.7 an item where there is none", hamlet, "bells", []pubsub.NewItem{item("a")}, nil, "bad-request item-forbidden"},
+		{"7.1.3.7 a notification", hamlet, "bells", nil, nil, "="},
+		{"7.1.3.7 a payload not needed", hamlet, "names", []pubsub.NewItem{{ID: "a"}}, nil, "=a"},
 		{"7.1.3 an ID that is none", hamlet, "open", []pubsub.NewItem{item("a\x00")}, nil, "bad-request"},
 		{"7.1.4 created", hamlet, "new", []pubsub.NewItem{item("a")}, nil, "=a"},
 		{"7.1.5 created with options", hamlet, "new", []pubsub.NewItem{item("a")}, []string{"access_model=whitelist"}, "=a"},
@@ -103,7 +108,7 @@ func TestSection7Names(t *testing.T) {
 	got, err := w.Publish(t.Context(), hamlet, "open", []pubsub.NewItem{item(""), item("")}, nil)
 	w.must(err)
 	if got[0].ID != got[0].Position.String() || got[0].ID == got[1].ID || w.ids(yorick, "open") != got[0].ID+" "+got[1].ID {
-		t.Errorf("7.1.3.6: items without an ID are %+v, and the node has %s", got, w.ids(yorick, "open"))
+		t.Errorf("7.1.3.7: items without an ID are %+v, and the node has %s", got, w.ids(yorick, "open"))
 	}
 	// An item that has no ID of its own can be retracted by the one it was given.
 	w.must(w.Retract(t.Context(), hamlet, "open", false, got[0].ID))
@@ -126,7 +131,11 @@ func TestSection7NodeFull(t *testing.T) {
 		w.publish(hamlet, node, "a", "b", "a")
 	}
 	_, err := w.Publish(ctx, hamlet, "reject", []pubsub.NewItem{item("c")}, nil)
-	w.want("7.1.3 full", err, "conflict node-full")
+	w.want("7.1.3.4 full", err, "conflict node-full")
+	for _, node := range []string{"reject", "retract", "discard"} {
+		_, err := w.Publish(ctx, hamlet, node, []pubsub.NewItem{item("a"), item("b"), item("c")}, nil)
+		w.want("more than fit at once", err, "not-allowed max-items-exceeded")
+	}
 	w.publish(hamlet, "reject", "b")
 	w.publish(hamlet, "retract", "c")
 	w.publish(hamlet, "discard", "c", "d")
@@ -151,6 +160,43 @@ func TestSection7NodeFull(t *testing.T) {
 	if got := w.ids(yorick, "discard"); got != "b a c d" {
 		t.Errorf("with more items: %q", got)
 	}
+}
+
+// What has been pushed out does not come back: who reads the log from its end has the same items as who has followed it.
+func TestItemsPushedOut(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		j := journal.NewMemory(journal.Options{})
+		w := openWorld(t, j, pubsub.Options{})
+		defer w.close()
+		most := rapid.IntRange(1, 4).Draw(r, "max_items")
+		w.node("n", fmt.Sprint("max_items=", most))
+		var want []string
+		for _, op := range rapid.SliceOfN(rapid.IntRange(0, 13), 1, 60).Draw(r, "operations") {
+			id := string(rune('a' + op%7))
+			there := slices.Contains(want, id)
+			switch {
+			case op < 7 || !there:
+				w.publish(hamlet, "n", id)
+				want = append(slices.DeleteFunc(want, func(x string) bool { return x == id }), id)
+				want = want[max(0, len(want)-most):]
+			default:
+				w.must(w.Retract(t.Context(), hamlet, "n", false, id))
+				want = slices.DeleteFunc(want, func(x string) bool { return x == id })
+			}
+			if rapid.IntRange(0, 3).Draw(r, "asked") == 0 {
+				if got := w.ids(yorick, "n"); got != strings.Join(want, " ") {
+					r.Fatalf("the node has %q, want %q", got, want)
+				}
+			}
+		}
+		other := openWorld(t, j, pubsub.Options{})
+		defer other.close()
+		for _, w := range []*world{w, other} {
+			if got := w.ids(yorick, "n"); got != strings.Join(want, " ") {
+				r.Fatalf("the node has %q, want %q", got, want)
+			}
+		}
+	})
 }
 
 func TestSection7ItemExpire(t *testing.T) {

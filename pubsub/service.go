@@ -65,7 +65,7 @@ type Options struct {
 	MaxNodes, MaxSubscriptions int
 	// MaxPerNode bounds the subscriptions of one bare JID at one node (32).
 	MaxPerNode int
-	// MaxLease bounds how far ahead a subscription may be said to end (a year).
+	// MaxLease bounds how far ahead a subscription may be said to end (a year). A longer lease is made as long as that.
 	MaxLease time.Duration
 	// DedupeWindow is how long the journal remembers the keys of events (2 minutes).
 	DedupeWindow time.Duration
@@ -87,7 +87,8 @@ func (o Options) withDefaults() (Options, error) {
 		o.Reserved = []tidings.Pattern{tidings.MustPattern("/recentchange/**")}
 	}
 	if o.Default == nil {
-		o.Default = &builtin
+		d := DefaultConfig()
+		o.Default = &d
 	}
 	for _, d := range []struct {
 		v   *int

@@ -52,9 +52,15 @@ func (s *Service) setOptions(o *SubOptions, values Values) error {
 	if err := o.Set(values); err != nil {
 		return err
 	}
+	if o.Expires.IsZero() {
+		return nil
+	}
 	now := time.Now()
-	if !o.Expires.IsZero() && (!o.Expires.After(now) || o.Expires.After(now.Add(s.opt.MaxLease))) {
-		return errorf(BadRequest, InvalidOptions, "pubsub#expire: want a time within the next %s", s.opt.MaxLease)
+	if !o.Expires.After(now) {
+		return errorf(BadRequest, InvalidOptions, "pubsub#expire: the time is over")
+	}
+	if longest := now.Add(s.opt.MaxLease).UTC().Truncate(time.Second); o.Expires.After(longest) { // section 12.18
+		o.Expires = longest
 	}
 	return nil
 }

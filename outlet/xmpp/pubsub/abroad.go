@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"context"
 	"time"
 
 	"tidings"
@@ -22,8 +23,8 @@ func (a *account) send(to jid.JID, content []byte) {
 func (s *Server) changedAbroad(n *model.Notification) {
 	sub, node := n.Subscription, n.Node
 	changed := n.Was != sub.State
-	from := s.now // one that was approved has no past
-	if n.Was == model.NotThere {
+	from := s.now
+	if n.Was == model.NotThere || n.Was == model.Pending { // its beginning
 		from = func(*model.Subscription) service.Mark { return wire.MarkOf(sub.Since) }
 	}
 	to, err := jid.Parse(sub.JID)
@@ -44,7 +45,30 @@ func (s *Server) changedAbroad(n *model.Notification) {
 		}
 		if !ends {
 			a.reconcile(node, from)
+			a.letIn(n, to)
 		}
+	})
+}
+
+// letIn is that of client.
+func (a *account) letIn(n *model.Notification, to jid.JID) {
+	sub := n.Subscription
+	if n.Was != model.Pending || n.Config == nil || n.Config.SendLast == model.SendNever {
+		return
+	}
+	if _, _, ok := a.srv.opt.Model.Deliverable(&sub); !ok {
+		return
+	}
+	p := a.srv.opt.Link.Peer(to)
+	p.Task(func(ctx context.Context) func() {
+		ctx, cancel := context.WithTimeout(ctx, requestTime)
+		defer cancel()
+		subs, err := a.srv.opt.Model.Subscriptions(a.entity(), sub.Node)
+		if err != nil {
+			return nil
+		}
+		p.Send(a.srv.last(ctx, a.entity(), &sub, to, sub.Since, several(subs, &sub)))
+		return nil
 	})
 }
 

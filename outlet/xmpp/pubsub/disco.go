@@ -28,13 +28,17 @@ func (r *request) info(node string) (work, error) {
 		return func(context.Context) ([]byte, error) {
 			return (&disco.Info{
 				Identities: []disco.Identity{{Category: "pubsub", Type: "service", Name: "What is published"}},
-				Features: append(r.srv.opt.Model.Features(), disco.NSInfo, disco.NSItems, rsm.NS, nsSHIM, mam.NS, mam.NSExtended, nsCommands,
+				Features: append(r.srv.opt.Model.Features(), disco.NSInfo, disco.NSItems, rsm.NS, nsSHIM, nsSID, mam.NS, mam.NSExtended, nsCommands,
 					requests.NSPing, requests.NSVersion, requests.NSTime, featurePatterns),
 			}).Append(nil), nil
 		}, nil
 	case nsCommands:
 		return func(context.Context) ([]byte, error) {
 			return (&disco.Info{Node: node, Identities: []disco.Identity{{Category: "automation", Type: "command-list"}}, Features: []string{nsCommands}}).Append(nil), nil
+		}, nil
+	case nsSHIM: // XEP-0131 section 2.2: the headers
+		return func(context.Context) ([]byte, error) {
+			return (&disco.Info{Node: node, Features: []string{nsSHIM, nsSHIM + "#SubID"}}).Append(nil), nil
 		}, nil
 	case commandPending:
 		return func(context.Context) ([]byte, error) {
@@ -49,8 +53,9 @@ func (r *request) info(node string) (work, error) {
 	return func(ctx context.Context) ([]byte, error) {
 		info := &disco.Info{Node: node, Features: []string{model.NS, disco.NSInfo, disco.NSItems}}
 		if !pattern.IsZero() {
-			info.Identities = []disco.Identity{{Category: "pubsub", Type: "leaf", Name: "All nodes that match " + pattern.String()}}
-			info.Features = append(info.Features, model.NS+"#subscribe", featurePatterns)
+			// It contains nodes, and no items, which is what a collection is (section 5.3).
+			info.Identities = []disco.Identity{{Category: "pubsub", Type: "collection", Name: "All nodes that match " + pattern.String()}}
+			info.Features = append(info.Features, model.NS+"#subscribe", featurePatterns, mam.NS, mam.NSExtended)
 			return info.Append(nil), nil
 		}
 		i, err := r.srv.opt.Model.Info(ctx, r.who, node)
@@ -165,7 +170,7 @@ func (r *request) nodes(ctx context.Context, node string, pattern tidings.Patter
 
 // itemNames lists the items of a node, which are none where none is kept.
 func (r *request) itemNames(ctx context.Context, node string, page rsm.Request) ([]byte, error) {
-	ask := model.ItemsRequest{Node: node, Page: pageOf(page)}
+	ask := model.ItemsRequest{Node: node, Names: true, Page: pageOf(page)}
 	if page.Max < 0 || page.Max > maxList {
 		ask.Page.Max = maxList
 	}

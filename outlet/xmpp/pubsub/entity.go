@@ -70,10 +70,15 @@ func (r *request) follow(ctx context.Context, sub *model.Subscription) {
 
 // appendSubscription appends the element subscription; with its node if that is not said around it.
 func appendSubscription(b *xmlstream.Builder, sub *model.Subscription, node bool) {
-	attrs := []string{"jid", sub.JID, "subid", sub.SubID, "subscription", string(sub.State)}
+	var attrs []string
 	if node {
-		attrs = append([]string{"node", sub.Node}, attrs...)
+		attrs = append(attrs, "node", sub.Node)
 	}
+	attrs = append(attrs, "jid", sub.JID)
+	if sub.SubID != "" {
+		attrs = append(attrs, "subid", sub.SubID)
+	}
+	attrs = append(attrs, "subscription", string(sub.State))
 	if sub.Options != nil && !sub.Options.Expires.IsZero() {
 		attrs = append(attrs, "expiry", sub.Options.Expires.UTC().Format("2006-01-02T15:04:05Z"))
 	}

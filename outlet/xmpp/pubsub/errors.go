@@ -11,7 +11,7 @@ import (
 // nsErrors is the namespace of XEP-0060's own conditions.
 const nsErrors = model.NS + "#errors"
 
-// types are the types of the model's errors, by condition, as the examples of XEP-0060 have them.
+// types are the types of the model's errors, by condition, as RFC 6120 section 8.3.3 has them, and XEP-0060 in most of its examples.
 var types = map[model.Stanza]string{
 	model.BadRequest:            stanza.Modify,
 	model.ConflictError:         stanza.Cancel,

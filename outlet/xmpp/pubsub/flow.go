@@ -230,6 +230,22 @@ func (c *client) arrive() {
 			nodes = append(nodes, sub)
 		}
 	}
+	c.sendLast(nodes, subs, head)
+}
+
+// letIn sends the last item of a node that wants it to who waited for approval and has it (section 12.11).
+func (c *client) letIn(n *model.Notification) {
+	sub := n.Subscription
+	if n.Was != model.Pending || n.Config == nil || n.Config.SendLast == model.SendNever || c.flows.of(place{sub.Node, sub.SubID}) == nil {
+		return
+	}
+	if subs, err := c.srv.opt.Model.Subscriptions(c.who, sub.Node); err == nil {
+		c.sendLast([]model.Subscription{sub}, subs, sub.Since)
+	}
+}
+
+// sendLast sends the last items of the nodes of subscriptions, as far as they are not behind a position: those the flows bring.
+func (c *client) sendLast(nodes, subs []model.Subscription, upTo tidings.Position) {
 	if len(nodes) == 0 {
 		return
 	}
@@ -238,7 +254,7 @@ func (c *client) arrive() {
 		defer cancel()
 		var b []byte
 		for i := range nodes {
-			b = append(b, c.last(ctx, &nodes[i], c.full, head, several(subs, &nodes[i]))...)
+			b = append(b, c.last(ctx, &nodes[i], c.full, upTo, several(subs, &nodes[i]))...)
 		}
 		if len(b) == 0 {
 			return nil
@@ -253,11 +269,15 @@ func (c *client) arrive() {
 
 // last returns the message with the last item of a node, if it is not behind a position: then the flow brings it.
 func (c *client) last(ctx context.Context, sub *model.Subscription, to jid.JID, upTo tidings.Position, several bool) []byte {
-	it, err := c.srv.opt.Model.Last(ctx, c.who, sub.Node)
+	return c.srv.last(ctx, c.who, sub, to, upTo, several)
+}
+
+func (s *Server) last(ctx context.Context, who model.Entity, sub *model.Subscription, to jid.JID, upTo tidings.Position, several bool) []byte {
+	it, err := s.opt.Model.Last(ctx, who, sub.Node)
 	if err != nil || it.Position.Offset > upTo.Offset {
 		return nil
 	}
-	fm := c.srv.form(sub, several)
+	fm := s.form(sub, several)
 	fm.digest = false
 	return fm.message(to, it)
 }

@@ -145,6 +145,9 @@ func (r *request) publish(op, how xmlstream.Element) (work, error) {
 		return nil, errItems
 	}
 	options, _, err := values(how, formPublishOptions)
+	if err == nil && options == nil && !how.IsZero() { // section 7.1.5: it has to have one
+		err = condition(model.BadRequest, "", "the publish-options have no form to be submitted")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +160,9 @@ func (r *request) publish(op, how xmlstream.Element) (work, error) {
 		return envelope(model.NS, func(b *xmlstream.Builder) {
 			b.Open("publish", "node", node)
 			for _, it := range done {
-				b.Empty("item", "id", it.ID)
+				if it.ID != "" {
+					b.Empty("item", "id", it.ID)
+				}
 			}
 			b.Close()
 		}), nil

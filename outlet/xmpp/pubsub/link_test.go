@@ -482,7 +482,7 @@ func TestLinkStandby(t *testing.T) {
 	h.Wait(linked, "to='juliet@example.org'", "<item id='2'")
 	two.must(h, "nurse@example.org/phone", linked, subscribe("/news", "nurse@example.org"))
 	two.stop()
-	two.expect(h.Take(linked), nil)
+	two.expect(h.Take(linked), map[string][]string{"nurse@example.org": {"2"}}) // the last item
 }
 
 // Those who own nodes are told what there is to decide, by the service that was asked.
@@ -504,6 +504,7 @@ func TestLinkApproval(t *testing.T) {
 		"<field var='pubsub#allow'><value>true</value></field></x></message>")
 	h.Wait(linked, "to='romeo@example.org'", "subscription='subscribed'")
 	h.Wait(linked, "to='bernardo@example.org'", "subscription='subscribed'")
+	h.Wait(linked, "to='romeo@example.org'", "<item id='1'", "<delay")
 	p.publish("/news", "2")
 	p.stop()
 	p.expect(h.Take(linked), map[string][]string{"romeo@example.org": {"2"}})

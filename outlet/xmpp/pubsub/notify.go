@@ -138,8 +138,8 @@ func (s *Server) subscriptionChanged(n *model.Notification) {
 		s.changedAbroad(n)
 		return
 	}
-	after := tidings.Position{} // one that was approved has no past
-	if n.Was == model.NotThere {
+	after := tidings.Position{}
+	if n.Was == model.NotThere || n.Was == model.Pending { // its beginning
 		after = sub.Since
 	}
 	bare, _ := jid.Parse(sub.JID)
@@ -155,6 +155,7 @@ func (s *Server) subscriptionChanged(n *model.Notification) {
 			}
 			if !ends {
 				c.reconcile(node, after)
+				c.letIn(n)
 			}
 		})
 	}

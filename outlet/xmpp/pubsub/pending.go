@@ -149,6 +149,9 @@ func badCommand(name, text string) error {
 
 func appendCommand(session, status string, f *dataform.Form) []byte {
 	var b xmlstream.Builder
+	if session == "" { // nobody was given one: this is the whole of it
+		session = stream.NewID()
+	}
 	b.Open("command", "xmlns", nsCommands, "sessionid", session, "node", commandPending, "status", status)
 	if f != nil {
 		b.Open("actions", "execute", "complete").Empty("complete").Close()

@@ -96,6 +96,7 @@ var sections = []section{
 	{number: "6.5.9.9", title: "Payment Required", why: "nothing is paid for"},
 	{number: "6.5.9.10", title: "Blocked", shows: "forbidden"},
 	{number: "6.5.9.11", title: "Node Does Not Exist", shows: "item-not-found"},
+	{number: "6.5.9.12", title: "No Such Item(s)", shows: "items"},
 
 	{number: "7.1.1", title: "Request", shows: "publish item"},
 	{number: "7.1.2", title: "Success Case", shows: "publish item event"},
@@ -103,13 +104,14 @@ var sections = []section{
 	{number: "7.1.2.2", title: "Notification Without Payload", shows: "event item"},
 	{number: "7.1.2.3", title: "Item Publisher", shows: "event item"},
 	{number: "7.1.2.4", title: "Inclusion of Subscription ID", shows: "event headers header"},
-	{number: "7.1.3", title: "Error Cases (publish-node-full)", shows: "conflict node-full retract"},
+	{number: "7.1.2.5", title: "Node Full (publish-node-full)", shows: "retract"},
 	{number: "7.1.3.1", title: "Insufficient Privileges", shows: "forbidden"},
 	{number: "7.1.3.2", title: "Item Publication Not Supported", shows: "feature-not-implemented unsupported"},
 	{number: "7.1.3.3", title: "Node Does Not Exist", shows: "item-not-found"},
-	{number: "7.1.3.4", title: "Payload Too Big", shows: "not-acceptable payload-too-big"},
-	{number: "7.1.3.5", title: "Bad Payload", shows: "bad-request invalid-payload"},
-	{number: "7.1.3.6", title: "Request Does Not Match Configuration", shows: "bad-request item-required payload-required item-forbidden"},
+	{number: "7.1.3.4", title: "Node Full", shows: "conflict node-full"},
+	{number: "7.1.3.5", title: "Payload Too Big", shows: "not-acceptable payload-too-big"},
+	{number: "7.1.3.6", title: "Bad Payload", shows: "bad-request invalid-payload"},
+	{number: "7.1.3.7", title: "Request Does Not Match Configuration", shows: "bad-request item-required payload-required item-forbidden"},
 	{number: "7.1.4", title: "Automatic Node Creation", shows: "publish"},
 	{number: "7.1.5", title: "Publishing Options", shows: "publish-options conflict precondition-not-met"},
 
@@ -122,7 +124,7 @@ var sections = []section{
 	{number: "7.2.3.3", title: "NodeID Required", shows: "bad-request nodeid-required"},
 	{number: "7.2.3.4", title: "Item or ItemID Required", shows: "bad-request item-required"},
 	{number: "7.2.3.5", title: "Persistent Items Not Supported", shows: "feature-not-implemented unsupported"},
-	{number: "7.2.3.6", title: "Item Deletion Not Supported", has: "retract-items"},
+	{number: "7.2.3.6", title: "Item Deletion Not Supported", has: "delete-items"},
 
 	{number: "8.1.1", title: "General Considerations", shows: "create registration-required forbidden conflict max-nodes-exceeded"},
 	{number: "8.1.2", title: "Create a Node With Default Configuration", shows: "create not-acceptable unsupported-access-model"},
@@ -148,8 +150,7 @@ var sections = []section{
 	{number: "8.4.1", title: "Request", shows: "delete"},
 	{number: "8.4.2", title: "Success Case", shows: "event delete redirect"},
 	{number: "8.4.3.1", title: "Insufficient Privileges", shows: "forbidden"},
-	{number: "8.4.3.2", title: "Root Collection Node", shows: "not-allowed"},
-	{number: "8.4.3.3", title: "Node Does Not Exist", shows: "item-not-found"},
+	{number: "8.4.3.2", title: "Node Does Not Exist", shows: "item-not-found"},
 
 	{number: "8.5.1", title: "Request", shows: "purge"},
 	{number: "8.5.2", title: "Success Case", shows: "event purge"},
@@ -190,8 +191,9 @@ var sections = []section{
 	{number: "8.9.2.1", title: "Request", shows: "affiliations affiliation"},
 	{number: "8.9.2.2", title: "Success Case", shows: "affiliations affiliation"},
 	{number: "8.9.2.3.1", title: "Affiliation Modification Not Supported", has: "modify-affiliations"},
-	{number: "8.9.2.3.2", title: "Insufficient Privileges", shows: "forbidden"},
-	{number: "8.9.2.3.3", title: "Node Does Not Exist", shows: "item-not-found"},
+	{number: "8.9.2.3.2", title: "Affiliation Not Supported", has: "publish-only-affiliation"},
+	{number: "8.9.2.3.3", title: "Insufficient Privileges", shows: "forbidden"},
+	{number: "8.9.2.3.4", title: "Node Does Not Exist", shows: "item-not-found"},
 	{number: "8.9.2.4", title: "Multiple Simultaneous Modifications", shows: "affiliation not-acceptable bad-request"},
 	{number: "8.9.3", title: "Delete an Entity", shows: "affiliation"},
 	{number: "8.9.4", title: "Notifying Entities", shows: "message affiliations affiliation"},
@@ -204,7 +206,7 @@ var worked = map[string][]string{
 	"delete-items": {"7.2.2"}, "delete-nodes": {"8.4.2"}, "get-pending": {"8.7.2", "8.7.4"}, "instant-nodes": {"8.1.1"}, "item-ids": {"7.1.1", "6.5.8"},
 	"last-published": {"6.1.7"}, "leased-subscription": {"12.18-leases"}, "manage-subscriptions": {"8.8.1.2", "8.8.2.2"}, "member-affiliation": {"6.5.1"},
 	"meta-data": {"5.4"}, "modify-affiliations": {"8.9.2.2"}, "multi-items": {"7.1.2"}, "multi-subscribe": {"6.1.6"}, "outcast-affiliation": {"6.1.3.8", "6.5.9.10"},
-	"persistent-items": {"6.5.3"}, "publish": {"7.1.2"}, "publish-node-full": {"7.1.3"}, "publish-only-affiliation": {"7.1.3.1", "6.5.9.10"},
+	"persistent-items": {"6.5.3"}, "publish": {"7.1.2"}, "publish-node-full": {"7.1.2.5", "7.1.3.4"}, "publish-only-affiliation": {"7.1.3.1", "6.5.9.10"},
 	"publish-options": {"7.1.5"}, "publisher-affiliation": {"7.1.3.1", "6.5.1"}, "purge-nodes": {"8.5.2"}, "retract-items": {"7.2.2.1"},
 	"retrieve-affiliations": {"5.7"}, "retrieve-default": {"8.3.2"}, "retrieve-default-sub": {"6.4.2"}, "retrieve-items": {"6.5.3"},
 	"retrieve-subscriptions": {"5.6"}, "rsm": {"6.5.4", "5.6"}, "subscribe": {"6.1.2"}, "subscription-notifications": {"12.21-owners", "8.8.4"},
@@ -297,7 +299,7 @@ func TestSections(t *testing.T) {
 
 // Where nobody creates nodes, nothing says that somebody may.
 func TestFeaturesOfCreation(t *testing.T) {
-	for create, want := range map[string]string{model.ByAccounts: "", model.ByAdmins: "forbidden", model.ByNobody: "forbidden"} {
+	for create, want := range map[string]string{model.ByAccounts: "", model.ByAdmins: "forbidden", model.ByNobody: "feature-not-implemented"} {
 		c := newCourt(t, newEdge(t), func(o *model.Options) { o.Create = create })
 		told := string(c.peer("hamlet").ask("get", "<query xmlns='http://jabber.org/protocol/disco#info'/>").Element.Raw())
 		for _, f := range []string{"create-nodes", "instant-nodes", "create-and-configure", "auto-create"} {
