@@ -58,7 +58,7 @@ type saying struct {
 	id    string
 	event Event
 	gap   *tidings.GapError
-	old   bool // it is of another time
+	old   bool // it is of another time, which the event has
 }
 
 // Limits of a feed.
@@ -96,7 +96,7 @@ func (f *feed) entered() error {
 			return err
 		}
 		return f.begin()
-	case f.known:
+	case f.known && (f.last != "" || f.s.from.time.IsZero()):
 		return f.ask(mam.Query{Page: rsm.Request{Max: pageSize, Index: -1, After: f.last}})
 	case f.s.from.id != "":
 		f.set(f.s.from.id)
@@ -224,6 +224,11 @@ func (f *feed) begin() error {
 	f.held = nil
 	f.s.up()
 	for _, m := range held {
+		if m.old && f.last == "" && m.event.Time.Before(f.s.from.time) {
+			f.set(m.id) // the last item, which is sent to who subscribes, and is of before what was asked for
+			f.remember(m.id)
+			continue
+		}
 		if err := f.tell(m); err != nil {
 			return err
 		}

@@ -186,6 +186,26 @@ func TestNodePayloads(t *testing.T) {
 		func(topic tidings.Topic) bool { return !news(topic) })
 }
 
+// The last item, which who subscribes is sent, is not of the time that was asked for.
+func TestNodeSince(t *testing.T) {
+	w := startXMPP(t, nil, nil)
+	ctx := t.Context()
+	if _, err := w.nodes.Create(ctx, model.Entity{Actor: tidings.Actor{Kind: tidings.User, Name: "hamlet@localhost"}, JID: "hamlet@localhost"}, "/garden", nil); err != nil {
+		t.Fatal(err)
+	}
+	relay := newWire(t, w.addr, func(int) int { return 1 << 30 })
+	w.Append(tidings.Event{Topic: "/garden", ID: "old", Time: time.Now().Add(-2 * time.Hour), ContentType: "text/plain", Payload: []byte("old")})
+	later := time.Now().Add(time.Hour) // the archive has nothing of that
+	r := readRoom(t, "xmpp://localhost/pubsub.localhost?;node=/garden", relay.ln.Addr().String(), nil, client.Since(later), nil)
+	r.connected()
+	relay.cut()
+	r.connected()
+	w.Append(tidings.Event{Topic: "/garden", ID: "new", Time: later, ContentType: "text/plain", Payload: []byte("new")})
+	if e := r.event(); e.ID != "new" {
+		t.Errorf("%+v", e)
+	}
+}
+
 func TestNodeGap(t *testing.T) { testGap(t, "xmpp://localhost/pubsub.localhost?;node=/brief/a") }
 
 // Errors that do not pass end the stream, and say which they are.

@@ -100,6 +100,9 @@ func DefaultConfig() Config {
 	return c
 }
 
+// usual is DefaultConfig. It never changes.
+var usual = DefaultConfig()
+
 var configFields = []field[Config]{
 	textField("title", "A short name for the node", maxTextBytes, func(c *Config) *string { return &c.Title }),
 	textField("description", "A description of the node", maxDescriptionBytes, func(c *Config) *string { return &c.Description }),

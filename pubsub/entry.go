@@ -147,7 +147,9 @@ func decodeNode(value []byte) (name string, s *stored, err error) {
 				}
 			}
 		}
-		s.config = &c
+		if s.config = &c; len(e.Config) == 1 && c.SendLast == usual.SendLast { // most have that
+			s.config = &usual
+		}
 	}
 	for is, jids := range e.Affiliations {
 		if !is.valid() || is == None {

@@ -147,7 +147,7 @@ func (s *Service) readBack(ctx context.Context, topic tidings.Topic, l *itemList
 			if it.Kind == tidings.Retract {
 				continue
 			}
-			if crowd.most >= l.most { // they have pushed this one out, and so all before it
+			if len(crowd) >= l.most { // they have pushed this one out, and so all before it
 				break
 			}
 			if !over {
@@ -158,7 +158,7 @@ func (s *Service) readBack(ctx context.Context, topic tidings.Topic, l *itemList
 			crowd.add(at, end)
 		}
 		// The search for more may end at its bounds: what is so far behind other events is not listed.
-		if len(part) < listBatch || crowd.most >= l.most || err != nil {
+		if len(part) < listBatch || len(crowd) >= l.most || err != nil {
 			break
 		}
 		part, err = s.opt.Hub.Before(ctx, q, system, part[0].Position, listBatch)
@@ -168,28 +168,21 @@ func (s *Service) readBack(ctx context.Context, topic tidings.Topic, l *itemList
 	return nil
 }
 
-// crowd is how many items there were at once, of those that were added, each of which began before the others. What was published
-// before them has been pushed out if they were too many at any time, also if some are gone since.
-type crowd struct {
-	most  int
-	steps []step // the latest first: by how many there were more at once from then on than at any time before
-}
-
-type step struct {
-	at uint64
-	by int
-}
+// crowd is how many items there were at once at the most, of those that were added, each of which began before the others. What was
+// published before them has been pushed out if they were too many at any time, also if some are gone since. It has the
+// offsets, the latest first, at which there was one more than at any time before.
+type crowd []uint64
 
 // add adds an item that was there from one offset until before another.
 func (c *crowd) add(from, until uint64) {
-	// Until its end there was one more at any time. From its end on there were as many as before.
-	i := sort.Search(len(c.steps), func(i int) bool { return c.steps[i].at < until }) - 1
-	if i < 0 {
-		c.most++
-	} else if c.steps[i].by--; c.steps[i].by == 0 {
-		c.steps = slices.Delete(c.steps, i, i+1)
+	// Until its end there was one more at any time, and from its end on there were as many as before: the first step from there on is none.
+	switch i := sort.Search(len(*c), func(i int) bool { return (*c)[i] < until }) - 1; {
+	case i == 0:
+		*c = (*c)[1:]
+	case i > 0:
+		*c = slices.Delete(*c, i, i+1)
 	}
-	c.steps = append(c.steps, step{from, 1})
+	*c = append(*c, from)
 }
 
 func entryOf(e *tidings.Event) entry {

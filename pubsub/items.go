@@ -199,6 +199,17 @@ func (s *Service) Last(ctx context.Context, who Entity, node string) (*hub.Item,
 	if err != nil {
 		return nil, err
 	}
+	// The newest event is the newest item, unless it is a retraction.
+	newest, err := s.opt.Log.Last(ctx, topic)
+	if err == nil && newest.Kind == tidings.Publish && (st == nil || newest.Position.Offset > st.floor) {
+		e := entryOf(&newest)
+		if !configOf(st).fresh(&e, time.Now()) {
+			return nil, errNoLast(topic)
+		}
+		if got, err := s.fetch(ctx, topic, []entry{e}); err != nil || len(got) > 0 {
+			return first(got), err
+		}
+	}
 	var wanted []entry
 	if err := s.itemsOf(ctx, topic, st, func(l *itemList) {
 		if e, ok := l.last(configOf(st), time.Now()); ok {
@@ -209,12 +220,20 @@ func (s *Service) Last(ctx context.Context, who Entity, node string) (*hub.Item,
 	}
 	got, err := s.fetch(ctx, topic, wanted)
 	if err == nil && len(got) == 0 {
-		err = errorf(ItemNotFound, "", "the node %s has no item", topic.Node())
+		err = errNoLast(topic)
 	}
-	if err != nil {
-		return nil, err
+	return first(got), err
+}
+
+func errNoLast(topic tidings.Topic) error {
+	return errorf(ItemNotFound, "", "the node %s has no item", topic.Node())
+}
+
+func first(items []*hub.Item) *hub.Item {
+	if len(items) == 0 {
+		return nil
 	}
-	return got[0], nil
+	return items[0]
 }
 
 // fetch reads the items from the log and returns them in the order asked for. Those that were removed meanwhile are left

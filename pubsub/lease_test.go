@@ -65,6 +65,23 @@ func TestLongestLease(t *testing.T) {
 	})
 }
 
+// Who subscribes again with another lease renews it.
+func TestLeaseRenewed(t *testing.T) {
+	w := newWorld(t)
+	first := w.subscribe(yorick, "/rc/*", in(time.Hour))
+	again := w.subscribe(yorick, "/rc/*", in(2*time.Hour))
+	other := w.subscribe(yorick, "/rc/*", in(2*time.Hour), "include_body=1")
+	subs, err := w.Subscriptions(yorick, "")
+	if err != nil || len(subs) != 2 || again.SubID != first.SubID || other.SubID == first.SubID || !again.Options.Expires.After(first.Options.Expires) {
+		t.Errorf("%+v, %v", subs, err)
+	}
+	for _, s := range subs {
+		if s.SubID == first.SubID && !s.Options.Expires.Equal(again.Options.Expires) {
+			t.Errorf("it ends at %v, not %v", s.Options.Expires, again.Options.Expires)
+		}
+	}
+}
+
 // A service that was closed over the end of a lease removes it when it opens.
 func TestLeaseWhileClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

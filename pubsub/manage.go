@@ -77,10 +77,11 @@ func (s *Service) SetSubscriptions(ctx context.Context, who Entity, node string,
 		if rejected == nil {
 			rejected = &RejectedError{Err: err}
 		}
-		as := Subscription{JID: c.JID, State: NotThere}
+		as := Subscription{JID: c.JID, SubID: c.SubID, State: NotThere}
 		for _, x := range s.own(p.name(), bareOf(c.JID)) {
-			if x.JID == c.JID && (as.SubID == "" || x.SubID == c.SubID) {
+			if x.JID == c.JID && (c.SubID == "" || x.SubID == c.SubID) {
 				as = x.Subscription
+				break
 			}
 		}
 		rejected.Subscriptions = append(rejected.Subscriptions, as)

@@ -142,12 +142,18 @@ func (s *Service) nodeChange(n *node, was, is *stored) (c change) {
 	if lives {
 		base.Config, base.Owners = is.config, is.owners()
 	}
+	var changes []Notification
+	if lives && lived && (was.config.AccessModel != is.config.AccessModel || !slices.Equal(was.affiliations, is.affiliations)) {
+		changes = s.stateChanges(n, base, was, is)
+	}
 	switch {
 	case lives && !lived:
 		created := base
 		created.Event = NodeCreated
 		c.tell = append(c.tell, created)
 	case lives && !was.config.equal(is.config):
+		c.tell = append(c.tell, changes...) // so that who is let in begins where that says
+		changes = nil
 		d := base
 		d.Event = NodeConfigured
 		d.Subscriptions = s.under(n, is, now)
@@ -161,9 +167,7 @@ func (s *Service) nodeChange(n *node, was, is *stored) (c change) {
 	}
 	if lives && lived {
 		c.tell = append(c.tell, affiliationChanges(base, was, is)...)
-		if was.config.AccessModel != is.config.AccessModel || !slices.Equal(was.affiliations, is.affiliations) {
-			c.tell = append(c.tell, s.stateChanges(n, base, was, is)...)
-		}
+		c.tell = append(c.tell, changes...)
 	}
 	switch {
 	case was == nil:
@@ -207,7 +211,11 @@ func (s *Service) stateChanges(n *node, base Notification, was, is *stored) (out
 			x := &sh.subs[j]
 			before, now := was.admits(sh.life, x.entity.jid, x.state), is.admits(sh.life, x.entity.jid, x.state)
 			if before != now {
-				out = append(out, s.changed(base, n, x, before, now))
+				c := s.changed(base, n, x, before, now)
+				if before == Pending && now == Subscribed { // it begins now; settle writes that down
+					c.Subscription.Since = s.head()
+				}
+				out = append(out, c)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -41,47 +42,35 @@ func (s *Service) Publish(ctx context.Context, who Entity, node string, items []
 	}
 	topic := p.topic
 	st, err := s.find(ctx, topic)
-	there := err == nil
-	if missing(err) {
-		st, err = s.autoCreate(ctx, who, topic, options)
-	}
-	if err == nil {
-		err = s.mustPublish(who, topic)
-	}
-	if err == nil && there {
-		err = s.preconditions(st, options)
+	var made *Config // of the node that is to be created
+	switch {
+	case missing(err):
+		made, err = s.toCreate(who, topic, options)
+	case err == nil:
+		err = s.takes(who, topic, st, options)
 	}
 	if err != nil {
 		return nil, err
 	}
-	c := configOf(st)
-	if c.PersistItems && len(items) > s.most(c) {
-		return nil, errorf(NotAllowed, MaxItemsExceeded, "the request has %d items, and the node %s keeps %d", len(items), p.node, s.most(c))
+	c := cmp.Or(made, configOf(st))
+	events, err := s.events(c, who, p, items)
+	if err == nil && made != nil {
+		var first bool
+		if st, first, err = s.autoCreate(ctx, who, topic, made); err == nil && !first {
+			c = configOf(st)
+			if err = s.takes(who, topic, st, options); err == nil {
+				events, err = s.events(c, who, p, items)
+			}
+		}
 	}
-	if len(items) == 0 {
-		if c.PersistItems || c.DeliverPayloads {
-			return nil, errorf(BadRequest, ItemRequired, "the request has no item")
-		}
-		items = []NewItem{{}}
-	} else if !c.PersistItems && !c.DeliverPayloads {
-		return nil, errNoItem(topic)
-	}
-	events := make([]tidings.Event, 0, len(items))
-	for i := range items {
-		if err := s.checkItem(c, &items[i]); err != nil {
-			return nil, err
-		}
-		e := tidings.Event{Topic: topic, ID: items[i].ID, Time: time.Now(), ContentType: items[i].ContentType, Payload: items[i].Payload, Publisher: publisher(who)}
-		if err := e.Validate(); err != nil {
-			return nil, errorf(BadRequest, "", "%v", err)
-		}
-		events = append(events, e)
+	if err != nil {
+		return nil, err
 	}
 	done, err := s.store(ctx, topic, st, events)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Published, 0, len(items))
+	out := make([]Published, 0, len(done))
 	for i, d := range done {
 		events[i].Position = d.Position
 		id := events[i].ItemID()
@@ -91,6 +80,41 @@ func (s *Service) Publish(ctx context.Context, who Entity, node string, items []
 		out = append(out, Published{ID: id, Position: d.Position})
 	}
 	return out, nil
+}
+
+// takes refuses who may not publish to a node that exists, or wants it to be configured otherwise.
+func (s *Service) takes(who Entity, topic tidings.Topic, st *stored, options Values) error {
+	if err := s.mustPublish(who, topic); err != nil {
+		return err
+	}
+	return s.preconditions(st, options)
+}
+
+// events returns the events that items are in a node of the configuration.
+func (s *Service) events(c *Config, who Entity, p place, items []NewItem) ([]tidings.Event, error) {
+	if c.PersistItems && len(items) > s.most(c) {
+		return nil, errorf(NotAllowed, MaxItemsExceeded, "the request has %d items, and the node %s keeps %d", len(items), p.node, s.most(c))
+	}
+	if len(items) == 0 {
+		if c.PersistItems || c.DeliverPayloads {
+			return nil, errorf(BadRequest, ItemRequired, "the request has no item")
+		}
+		items = []NewItem{{}}
+	} else if !c.PersistItems && !c.DeliverPayloads {
+		return nil, errNoItem(p.topic)
+	}
+	events := make([]tidings.Event, 0, len(items))
+	for i := range items {
+		if err := s.checkItem(c, &items[i]); err != nil {
+			return nil, err
+		}
+		e := tidings.Event{Topic: p.topic, ID: items[i].ID, Time: time.Now(), ContentType: items[i].ContentType, Payload: items[i].Payload, Publisher: publisher(who)}
+		if err := e.Validate(); err != nil {
+			return nil, errorf(BadRequest, "", "%v", err)
+		}
+		events = append(events, e)
+	}
+	return events, nil
 }
 
 // publisher is what an event says of who published it: package tidings' text of the actor.
@@ -107,8 +131,9 @@ func missing(err error) bool {
 	return ok && e.Stanza == ItemNotFound
 }
 
-// autoCreate makes the node of an item that is published. A token publishes on its topics without one.
-func (s *Service) autoCreate(ctx context.Context, who Entity, topic tidings.Topic, options Values) (*stored, error) {
+// toCreate returns the configuration of the node that has to be created for items to be published. A token publishes on its
+// topics without one, for which it is nil.
+func (s *Service) toCreate(who Entity, topic tidings.Topic, options Values) (*Config, error) {
 	if who.Actor.Kind != tidings.User && s.opt.Policy.May(who.Actor, tidings.PublishAction, topic) == nil && len(options) == 0 {
 		return nil, nil
 	}
@@ -119,13 +144,23 @@ func (s *Service) autoCreate(ctx context.Context, who Entity, topic tidings.Topi
 	if err := s.configure(&config, options); err != nil {
 		return nil, err
 	}
-	if err := s.create(ctx, who, topic, &config); err != nil {
-		if e, ok := err.(*Error); !ok || e.Stanza != ConflictError || e.Condition != "" {
-			return nil, err
-		}
-		// Somebody else was first.
+	return &config, nil
+}
+
+// autoCreate creates the node, and reports whether it was the first to do so.
+func (s *Service) autoCreate(ctx context.Context, who Entity, topic tidings.Topic, config *Config) (st *stored, first bool, err error) {
+	err = s.create(ctx, who, topic, config)
+	if e, ok := err.(*Error); ok && e.Stanza == ConflictError && e.Condition == "" { // somebody else was first
+		st, err = s.find(ctx, topic)
+		return st, false, err
 	}
-	return s.find(ctx, topic)
+	if err == nil {
+		err = s.mustPublish(who, topic)
+	}
+	if err == nil {
+		st, err = s.find(ctx, topic)
+	}
+	return st, true, err
 }
 
 // preconditions compares the options with the configuration of a node that exists.

@@ -136,6 +136,10 @@ func TestSection7NodeFull(t *testing.T) {
 		_, err := w.Publish(ctx, hamlet, node, []pubsub.NewItem{item("a"), item("b"), item("c")}, nil)
 		w.want("more than fit at once", err, "not-allowed max-items-exceeded")
 	}
+	_, err = w.Publish(ctx, hamlet, "tiny", []pubsub.NewItem{item("a"), item("b")}, values("max_items=1"))
+	w.want("more than fit into a node that is created", err, "not-allowed max-items-exceeded")
+	_, err = w.Config(ctx, hamlet, "tiny")
+	w.want("which is not created", err, "item-not-found")
 	w.publish(hamlet, "reject", "b")
 	w.publish(hamlet, "retract", "c")
 	w.publish(hamlet, "discard", "c", "d")

@@ -14,7 +14,7 @@ import (
 
 // Subscribe subscribes a JID to a node or a pattern (section 6.1), with the default options changed by the fields given
 // (section 6.3.8). The subscription is pending where an owner has to approve it. A JID that has a subscription with the
-// same options gets that one; with others, it has one more, told apart by its SubID (section 6.1.6).
+// same options gets that one, its lease renewed; with others, it has one more, told apart by its SubID (section 6.1.6).
 //
 // The JID's bare form must be the entity's; the anonymous subscribe by their full JID, to what everybody may read.
 // Errors: nodeid-required, jid-required, invalid-jid, item-not-found, gone, forbidden, closed-node, pending-subscription,
@@ -110,8 +110,20 @@ func (s *Service) subscribe(ctx context.Context, p place, st *stored, jid, servi
 		if x.State == Pending {
 			return Subscription{}, errorf(NotAuthorized, PendingSubscription, "the subscription of %s to %s waits for an owner's approval", jid, p.node)
 		}
-		if x.Options.text() == o.text() && x.Options.Expires.Equal(o.Expires) {
+		switch old := x.Options; {
+		case old.text() != o.text():
+		case old.Expires.Equal(o.Expires):
 			return x.Subscription, nil
+		case !old.Expires.IsZero() && !o.Expires.IsZero(): // a lease is renewed
+			if err := s.change(ctx, name, x, func(r *record) bool {
+				r.expires = o.Expires.Unix()
+				return true
+			}); err != nil {
+				return Subscription{}, err
+			}
+			renewed := x.Subscription
+			renewed.Options = o
+			return renewed, nil
 		}
 	}
 	s.mu.RLock()

@@ -111,6 +111,9 @@ func TestApprovedSince(t *testing.T) {
 		"opened": func(w *world) error {
 			return w.Configure(ctx, hamlet, "/news", pubsub.Values{"access_model": {"open"}})
 		},
+		"member": func(w *world) error {
+			return w.SetAffiliations(ctx, hamlet, "/news", affiliations(bare(stranger)+"=member"))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -124,8 +127,17 @@ func TestApprovedSince(t *testing.T) {
 			if _, err := w.Publish(ctx, hamlet, "/news", []pubsub.NewItem{{ContentType: "text/plain", Payload: []byte("before")}}, nil); err != nil {
 				t.Fatal(err)
 			}
+			var told []tidings.Position
+			w.Listen(func(n pubsub.Notification) {
+				if n.Event == pubsub.SubscriptionChanged && n.Was == pubsub.Pending {
+					told = append(told, n.Subscription.Since)
+				}
+			})
 			if err := approve(w); err != nil {
 				t.Fatal(err)
+			}
+			if len(told) != 1 || told[0] != w.j.Head() {
+				t.Errorf("it is told to begin at %v; the head is %v", told, w.j.Head())
 			}
 			subs, err := w.Subscriptions(stranger, "/news")
 			if err != nil || len(subs) != 1 || subs[0].State != pubsub.Subscribed || subs[0].Since != w.j.Head() {

@@ -146,12 +146,15 @@ func TestSwap(t *testing.T) {
 	}
 	read(s, "1.0", "2.0", "3.0")
 	head := w.j.head()
+	swapped := make(chan struct{})
 	h.Swap(func(at service.Mark) service.Flow {
+		defer close(swapped)
 		if at != head {
 			t.Errorf("it stands at %v", at)
 		}
 		return w.j.reader(2, at.Offset)
 	})
+	<-swapped
 	for range 3 {
 		w.j.publish(1)
 	}

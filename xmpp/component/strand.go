@@ -30,6 +30,7 @@ type strand struct {
 	shared bool   // they may be sent to many at once
 	served int    // members that have had them
 	extra  bool   // they are what remained of an event, and are given out already as the source sees it
+	left   []byte // what remains of it behind the round
 
 	ready    bool // it stands in Link.ready
 	idle     bool // the source had nothing when it was asked last
@@ -363,14 +364,17 @@ func (s *strand) finish() {
 	n := len(s.ends)
 	p := s.round
 	s.round, s.served = nil, 0
-	if s.extra {
-		s.extra = false
-	} else if rest := s.src.Advance(len(p)); len(rest) > 0 {
+	rest := s.left
+	if !s.extra {
+		rest = s.src.Advance(len(p))
+	}
+	if s.extra = len(rest) > 0; s.extra {
 		s.mark = s.mark.Plus(n)
-		s.extra = true
 		s.set(rest, 1<<30)
+		s.left = rest[len(s.round):]
 		return
 	}
+	s.left = nil
 	s.mark = s.src.Mark()
 	if len(s.swaps) > 0 {
 		swaps := s.swaps

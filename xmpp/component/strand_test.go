@@ -13,6 +13,23 @@ import (
 
 var delivery = regexp.MustCompile(`<message to='(u\d+)@[^>]*><n>(\d+)\.(\d+)</n></message>`)
 
+// distributed is a message for many, and its addresses.
+var (
+	distributed = regexp.MustCompile(`<message to='example/multicast-[^>]*>(<n>[^<]*</n>)<addresses[^>]*>(.*?)</addresses></message>`)
+	address     = regexp.MustCompile(`<address type='bcc' jid='([^']*)'/>`)
+)
+
+// each has the messages for many in the form in which each address has its own.
+func each(b []byte) []byte {
+	return distributed.ReplaceAllFunc(b, func(m []byte) (out []byte) {
+		parts := distributed.FindSubmatch(m)
+		for _, a := range address.FindAllSubmatch(parts[2], -1) {
+			out = fmt.Appendf(out, "<message to='%s' from='pub.example'>%s</message>", a[1], parts[1])
+		}
+		return out
+	})
+}
+
 // TestRounds: flows come and go in the middle of rounds, which are written in pieces of any size; each has every message behind
 // where it joined, once and in order.
 func TestRounds(t *testing.T) {
@@ -20,6 +37,7 @@ func TestRounds(t *testing.T) {
 	defer w.close()
 	rapid.Check(t, func(t *rapid.T) {
 		l := w.link
+		l.times.piece = rapid.SampledFrom([]int{pieceSize, 100}).Draw(t, "bytes of a piece")
 		j := newJournal(w.e)
 		v := &served{peers: map[jid.JID]*peer{}}
 		r := j.reader(1, 0)
@@ -36,6 +54,7 @@ func TestRounds(t *testing.T) {
 		}
 		all := map[string]*had{}
 		lanes := rapid.IntRange(1, 3).Draw(t, "lanes")
+		l.multicast.on = lanes == 1 && rapid.Bool().Draw(t, "multicast")
 		var here []*had
 		join := func() {
 			if s.extra {
@@ -52,7 +71,7 @@ func TestRounds(t *testing.T) {
 			out := make(pieces, lanes)
 			more := s.fill(out, size)
 			for lane, b := range out {
-				for _, m := range delivery.FindAllSubmatch(b, -1) {
+				for _, m := range delivery.FindAllSubmatch(each(b), -1) {
 					h := all[string(m[1])]
 					if h.a.s == nil || int(h.a.p.lane) != lane {
 						t.Fatalf("%s is given something in lane %d, or behind its end", m[1], lane)

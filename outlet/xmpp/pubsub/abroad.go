@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"tidings"
@@ -64,7 +65,7 @@ func (a *account) letIn(n *model.Notification, to jid.JID) {
 		ctx, cancel := context.WithTimeout(ctx, requestTime)
 		defer cancel()
 		subs, err := a.srv.opt.Model.Subscriptions(a.entity(), sub.Node)
-		if err != nil {
+		if err != nil || !slices.ContainsFunc(subs, func(x model.Subscription) bool { return x.SubID == sub.SubID && x.State == model.Subscribed }) {
 			return nil
 		}
 		p.Send(a.srv.last(ctx, a.entity(), &sub, to, sub.Since, several(subs, &sub)))
