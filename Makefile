@@ -42,10 +42,11 @@ fuzz:
 bench:
 	$(GO) run ./bench/run
 
-## interop: foreign clients and servers; in CI they are installed first, elsewhere those that are absent are skipped by name
+## interop: foreign clients and servers; in CI they are installed first, elsewhere those that are absent are skipped by name.
+## One package at a time, as two could give their servers the same port.
 interop:
 	if [ -n "$${CI:-}" ]; then interop/install.sh; fi
-	$(GO) test -count=1 -tags interop -timeout 25m ./interop/...
+	$(GO) test -p 1 -count=1 -tags interop -timeout 25m ./interop/...
 
 ## lint: gofmt, go vet, staticcheck
 lint:
